@@ -1,0 +1,18 @@
+"""See which brain regions, and when, a recurrent network looks at in task fMRI."""
+
+import lazy_loader
+
+__version__ = "0.1.0"
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "decoder": ["SaliencyDecoder"],
+        "labelled": ["load_array", "save_array"],
+        "loaders": ["Run", "find_bids_runs", "find_hcp_runs", "make_windows", "simulate_hcp"],
+        "models": ["InputCellClassifier", "NetworkClassifier"],
+        "parcellation": ["Atlas", "extract_regions", "load_atlas"],
+        "projection": ["from_nifti", "to_nifti"],
+        "saliency": ["compare_methods", "explain"],
+    },
+)

@@ -1,0 +1,120 @@
+"""Labelled arrays: the one data model that every stage reads and writes.
+
+Dimensions are ``sample``, ``time``, ``region``, in this order. ``region`` carries unique names
+with ``network``, ``hemisphere`` and ``label_id`` beside them; ``time`` is seconds from the event's
+onset; ``sample`` carries ``subject``, ``session``, ``task``, ``run``, ``condition`` and ``onset``.
+A map can so never lose which region is which.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from neurosal.errors import DataError
+
+REGION_COLUMNS = ("network", "hemisphere", "label_id")
+SAMPLE_COLUMNS = ("subject", "session", "task", "run", "condition", "onset")
+
+
+def region_coordinates(regions: pd.DataFrame) -> dict:
+    """Turn an atlas's region table into xarray coordinates on ``region``.
+
+    Parameters
+    ----------
+    regions : pandas.DataFrame
+        Columns ``name`` (unique), ``network``, ``hemisphere``, ``label_id``; one row a region.
+
+    Returns
+    -------
+    dict
+        Coordinates for :class:`xarray.DataArray`.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame(
+    ...     {"label_id": [1], "name": ["V1"], "network": ["Visual"], "hemisphere": ["L"]})
+    >>> region_coordinates(table)["network"]
+    ('region', array(['Visual'], dtype='<U6'))
+    """
+    coordinates = {"region": np.asarray(regions["name"].astype(str), dtype=str)}
+    for column in REGION_COLUMNS:
+        kind = int if column == "label_id" else str
+        coordinates[column] = ("region", regions[column].to_numpy().astype(kind))
+    return coordinates
+
+
+def save_array(array: xr.DataArray, path: str | Path) -> Path:
+    """Write a labelled array to NetCDF; nested attributes become JSON text.
+
+    Parameters
+    ----------
+    array : xarray.DataArray
+        Any labelled array.
+    path : str or pathlib.Path
+        The file to write (``.nc``).
+
+    Returns
+    -------
+    pathlib.Path
+        The file written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = tempfile.mkdtemp()
+    >>> array = xr.DataArray([1.0], dims="region", coords={"region": ["V1"]}, attrs={"seed": 0})
+    >>> load_array(save_array(array, folder + "/a.nc")).attrs["seed"]
+    0
+    """
+    path = Path(path)
+    out = array.copy(deep=False)
+    out.attrs = {"attributes_json": json.dumps(dict(array.attrs), default=_plain)}
+    out.name = array.name or "values"
+    out.to_netcdf(path, engine="h5netcdf")
+    return path
+
+
+def load_array(path: str | Path) -> xr.DataArray:
+    """Read what :func:`save_array` wrote.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        A NetCDF file.
+
+    Returns
+    -------
+    xarray.DataArray
+        The array in memory, with its attributes as they were.
+
+    Raises
+    ------
+    DataError
+        If the file is missing or is no NetCDF file of one array.
+
+    Examples
+    --------
+    >>> load_array("nowhere.nc")
+    Traceback (most recent call last):
+        ...
+    neurosal.errors.DataError: Cannot read nowhere.nc as a NetCDF array: ...
+    """
+    try:
+        with xr.open_dataarray(path, engine="h5netcdf") as stored:
+            array = stored.load()
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(
+            f"Cannot read {path} as a NetCDF array: {error}. Give a file written by neurosal."
+        ) from error
+    array.attrs = json.loads(array.attrs.get("attributes_json", "{}"))
+    return array
+
+
+def _plain(value: object) -> object:
+    """Make numpy scalars, arrays and paths fit for JSON."""
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    return str(value)

@@ -1,0 +1,272 @@
+"""Cleaning region series: drifts, nuisance regressors and scale, run by run."""
+
+import re
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from nilearn.signal import clean
+
+from neurosal.errors import ArgumentError, DataError, check_one_of
+from neurosal.loaders.runs import Run, shorten
+
+_MOTION = re.compile(r"(trans|rot)_[xyz](_derivative1)?$")
+_FLAT = 1e-10  # of a region's largest value: what is less than this is rounding error
+
+
+def select_motion(table: pd.DataFrame) -> pd.DataFrame:
+    """Keep the motion parameters of a table of confounds: six, and their first derivatives.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame of shape (n_volumes, n_confounds)
+        Confounds with fMRIPrep's names (``trans_x``, ``rot_z_derivative1``, ...).
+
+    Returns
+    -------
+    pandas.DataFrame of shape (n_volumes, 6 or 12)
+        The columns of motion.
+
+    Raises
+    ------
+    DataError
+        If there is none.
+
+    Examples
+    --------
+    >>> list(select_motion(pd.DataFrame({"csf": [1.0], "rot_x": [0.1]})))
+    ['rot_x']
+    """
+    names = [name for name in table if _MOTION.match(str(name))]
+    if not names:
+        raise DataError(
+            "The confounds hold no motion parameters (trans_x, ..., rot_z). Columns found: "
+            f"{shorten(table.columns)}. Choose columns, and give these as confounds."
+        )
+    return table[names]
+
+
+def choose_confounds(run: Run, names: str | Sequence[str] | None) -> pd.DataFrame | None:
+    """Pick the confounds of a run that are to be regressed out.
+
+    Parameters
+    ----------
+    run : Run
+        The run.
+    names : {'motion', 'all'}, sequence of str or None
+        The motion parameters, every column, the columns named, or nothing.
+
+    Returns
+    -------
+    pandas.DataFrame of shape (n_volumes, n_confounds), or None
+        The table for :func:`clean_series`.
+
+    Raises
+    ------
+    DataError
+        If the run has no confounds, or not those named.
+
+    Examples
+    --------
+    >>> run = Run("bold.nii.gz", pd.DataFrame(), 2.0, subject="01", task="faces",
+    ...           confounds=pd.DataFrame({"csf": [1.0, 2.0], "rot_x": [0.1, 0.0]}))
+    >>> list(choose_confounds(run, "motion")), list(choose_confounds(run, ["csf"]))
+    (['rot_x'], ['csf'])
+    """
+    if names is None:
+        return None
+    if run.confounds is None:
+        raise DataError(
+            f"{run.label}: no confounds were found beside {run.img}. Regress none, or put the "
+            "table beside the run."
+        )
+    if isinstance(names, str):
+        check_one_of("confounds", names, ("motion", "all"))
+        return run.confounds if names == "all" else select_motion(run.confounds)
+    missing = [name for name in names if name not in run.confounds]
+    if missing:
+        raise DataError(
+            f"{run.label}: the confounds have no column {', '.join(map(repr, missing))}. Columns "
+            f"found: {shorten(run.confounds.columns)}."
+        )
+    return run.confounds[list(names)]
+
+
+def clean_series(
+    series: xr.DataArray,
+    confounds: Run | pd.DataFrame | np.ndarray | None = None,
+    *,
+    t_r: float | None = None,
+    high_pass: float | None = None,
+    standardize: str | bool | None = "zscore_sample",
+    detrend: bool = True,
+) -> xr.DataArray:
+    """Remove drifts and nuisance from the region series of one run, and bring them to one scale.
+
+    Parameters
+    ----------
+    series : xarray.DataArray of shape (time, region)
+        One run's region series. A region that is NaN throughout stays so.
+    confounds : Run, pandas.DataFrame, numpy.ndarray of shape (n_volumes, n_confounds), optional
+        What to regress out: all columns of a table, the motion parameters of a run (see
+        :func:`select_motion`; nothing where it has no confounds). Missing values in the first
+        rows, which derivatives have, are replaced by the first value there is, as nilearn's
+        confound loader does.
+    t_r : float, optional
+        Repetition time in seconds; needed with ``high_pass`` unless ``confounds`` is a run.
+    high_pass : float, optional
+        Slower drifts than this (Hz) are removed with cosines; 0.008 means 125 s.
+    standardize : {"zscore_sample", "psc"}, bool or None
+        ``"zscore_sample"`` or True: mean 0 and sample standard deviation 1 in this run;
+        ``"psc"``: percent of the mean; False or None: as it comes.
+    detrend : bool
+        Whether mean and linear trend are removed.
+
+    Returns
+    -------
+    xarray.DataArray of shape (time, region)
+        With the coordinates and attributes of ``series`` and an attribute ``cleaned`` that says
+        what was done. A region that is constant, or that the confounds explain wholly, is 0 and
+        warned of by name.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument is out of range.
+    DataError
+        If a region has some missing values, or the confounds do not fit.
+
+    See Also
+    --------
+    nilearn.signal.clean : Does the work.
+
+    Examples
+    --------
+    >>> series = xr.DataArray(
+    ...     [[1.0], [2.0], [4.0], [3.0]], dims=("time", "region"), coords={"region": ["V1"]})
+    >>> float(clean_series(series, detrend=False).std(ddof=1).round(6))
+    1.0
+    """
+    table = _as_table(confounds)
+    if t_r is None and isinstance(confounds, Run):
+        t_r = confounds.t_r
+    _check_arguments(series, t_r, high_pass)
+    if isinstance(standardize, bool):
+        standardize = "zscore_sample" if standardize else None
+    check_one_of("standardize", standardize, ("zscore_sample", "psc", None))
+    values = np.asarray(series.values, dtype=np.float64)
+    present = _present(values, series)
+    regressors = None if table is None else _fill(table, len(values))
+    options = {
+        "detrend": detrend,
+        "confounds": regressors,
+        "filter": "cosine" if high_pass else False,
+        "high_pass": high_pass,
+        "t_r": t_r or 1.0,
+    }
+    cleaned = np.full(values.shape, np.nan)
+    cleaned[:, present] = _clean_present(values[:, present], standardize, options)
+    _warn_flat(series, present, cleaned)
+    out = series.copy(data=cleaned)
+    out.attrs["cleaned"] = {
+        "high_pass": high_pass,
+        "standardize": standardize,
+        "detrend": detrend,
+        "confounds": [] if table is None else [str(name) for name in table],
+    }
+    return out
+
+
+def _as_table(confounds: object) -> pd.DataFrame | None:
+    """Confounds as a table, whatever they came as."""
+    if isinstance(confounds, Run):
+        return None if confounds.confounds is None else select_motion(confounds.confounds)
+    if confounds is None:
+        return None
+    table = pd.DataFrame(confounds)
+    return table if table.shape[1] else None
+
+
+def _check_arguments(series: xr.DataArray, t_r: float | None, high_pass: float | None) -> None:
+    """Refuse series and frequencies that cannot be."""
+    if series.dims != ("time", "region"):
+        raise DataError(f"series must have the dimensions ('time', 'region'). Got {series.dims}.")
+    if len(series) < 3:
+        raise DataError(f"series has {len(series)} frames; cleaning needs 3 or more.")
+    if t_r is not None and not 0 < t_r < np.inf:
+        raise ArgumentError(f"t_r must be a number of seconds greater than 0. Got {t_r!r}.")
+    if high_pass is None:
+        return
+    if t_r is None:
+        raise ArgumentError("high_pass needs t_r, the repetition time in seconds.")
+    if not 0 < high_pass < 0.5 / t_r:
+        raise ArgumentError(
+            f"high_pass must be above 0 and below {0.5 / t_r:g} Hz, half the sampling rate. "
+            f"Got {high_pass!r}."
+        )
+
+
+def _present(values: np.ndarray, series: xr.DataArray) -> np.ndarray:
+    """Which regions have values; an error if one has gaps."""
+    finite = np.isfinite(values)
+    broken = ~finite.all(axis=0) & ~np.isnan(values).all(axis=0)
+    if broken.any():
+        names = shorten(series["region"].values[broken])
+        raise DataError(
+            f"{broken.sum()} regions have missing or infinite values at some frames: {names}. "
+            "Leave these regions out, or look for broken volumes."
+        )
+    return finite.all(axis=0)
+
+
+def _fill(table: pd.DataFrame, n_volumes: int) -> np.ndarray:
+    """Confounds as numbers, the missing values of the first rows filled."""
+    if len(table) != n_volumes:
+        raise DataError(
+            f"The confounds have {len(table)} rows but the series {n_volumes} frames. Give the "
+            "confounds of this run, one row a frame."
+        )
+    words = [name for name in table if not pd.api.types.is_numeric_dtype(table[name])]
+    if words:
+        raise DataError(f"Confounds must be numbers; these are not: {shorten(words)}.")
+    if table.shape[1] >= n_volumes - 1:
+        raise DataError(
+            f"{table.shape[1]} confounds leave nothing of {n_volumes} frames. Choose fewer columns."
+        )
+    leading = table.isna() & table.isna().cummin()
+    filled = table.astype(float).where(~leading, table.astype(float).bfill())
+    broken = [name for name in filled if not np.isfinite(filled[name]).all()]
+    if broken:
+        raise DataError(
+            f"Confounds with missing or infinite values after their first: {shorten(broken)}. "
+            "Leave these columns out."
+        )
+    return filled.to_numpy()
+
+
+def _clean_present(values: np.ndarray, standardize: str | None, options: dict) -> np.ndarray:
+    """Clean series without missing values; what is rounding error becomes 0."""
+    if not values.shape[1]:
+        return values
+    if standardize is None and not options["detrend"]:
+        return clean(values, standardize=None, **options)
+    residual = clean(values, standardize=None, **options)
+    scale = _FLAT * np.abs(values).max(axis=0)
+    alive = np.minimum(np.ptp(values, axis=0), np.ptp(residual, axis=0)) > scale
+    cleaned = np.zeros_like(values)
+    if alive.any():
+        cleaned[:, alive] = clean(values[:, alive], standardize=standardize, **options)
+    return cleaned
+
+
+def _warn_flat(series: xr.DataArray, present: np.ndarray, cleaned: np.ndarray) -> None:
+    """Warn of regions of which nothing is left."""
+    flat = present & (np.nan_to_num(cleaned) == 0).all(axis=0)
+    if flat.any():
+        warnings.warn(
+            f"{flat.sum()} regions are constant, or nothing is left of them after cleaning, and "
+            f"are 0: {shorten(series['region'].values[flat])}.",
+            stacklevel=3,
+        )

@@ -1,0 +1,272 @@
+"""The record that every loader returns, and the two checks that every loader makes."""
+
+import zlib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pandas as pd
+from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError
+
+from neurosal.errors import ArgumentError, DataError
+
+UNREADABLE = (ImageFileError, HeaderDataError, OSError, EOFError, ValueError, zlib.error)
+SECONDS_PER_UNIT = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6, "unknown": 1.0}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run on disk, wherever it came from.
+
+    Attributes
+    ----------
+    img : pathlib.Path or nibabel image
+        The 4D volume.
+    events : pandas.DataFrame
+        Columns ``onset`` (s from the run's start), ``duration`` (s), ``trial_type``; by onset.
+    t_r : float
+        Repetition time in seconds.
+    subject, task, run : str
+        What the file names say (``run`` is ``"LR"`` or ``"01"``).
+    session : str
+        The session, or an empty string.
+    confounds : pandas.DataFrame or None
+        Nuisance regressors, one row a volume.
+    space : str
+        Name of the space the volume is in (``"MNI152NLin6Asym"``), or an empty string if unknown.
+    notes : tuple of str
+        What a reader of the report should know of this run (empty event files, ...).
+    trial_types : tuple of str
+        Types of the task that may be asked for though this run has no such event (an empty event
+        file, a type that only other runs have); those of ``events`` need not be repeated.
+
+    Examples
+    --------
+    >>> events = pd.DataFrame({"onset": [0.0], "duration": [12.0], "trial_type": ["rh"]})
+    >>> Run("bold.nii.gz", events, 0.72, subject="100307", task="MOTOR", run="LR").label
+    'sub-100307 task-MOTOR run-LR'
+    """
+
+    img: Path | object
+    events: pd.DataFrame
+    t_r: float
+    subject: str
+    task: str
+    run: str = ""
+    session: str = ""
+    confounds: pd.DataFrame | None = None
+    space: str = ""
+    notes: tuple[str, ...] = field(default_factory=tuple)
+    trial_types: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """The run's name for messages: subject, session, task and run."""
+        pairs = (
+            ("sub", self.subject),
+            ("ses", self.session),
+            ("task", self.task),
+            ("run", self.run),
+        )
+        return " ".join(f"{key}-{value}" for key, value in pairs if value)
+
+
+def read_header(path: str | Path) -> tuple[int, float | None]:
+    """Read a 4D NIfTI file's header: how many volumes, how far apart.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        A ``.nii`` or ``.nii.gz`` file; its voxels are not read.
+
+    Returns
+    -------
+    n_volumes : int
+        Length of the fourth dimension.
+    t_r : float or None
+        ``pixdim[4]`` in seconds by the header's own unit of time (seconds where it names none);
+        None where the header does not say.
+
+    Raises
+    ------
+    DataError
+        If the file is no NIfTI file or not 4D.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> image = nibabel.Nifti1Image(np.zeros((2, 2, 2, 5), "float32"), np.eye(4))
+    >>> image.header.set_zooms((2, 2, 2, 720))
+    >>> image.header.set_xyzt_units("mm", "msec")
+    >>> path = tempfile.mkdtemp() + "/bold.nii.gz"
+    >>> nibabel.save(image, path)
+    >>> read_header(path)
+    (5, 0.72)
+    """
+    try:
+        image = nibabel.load(path)
+    except UNREADABLE as error:
+        raise DataError(
+            f"Cannot read {path} as a NIfTI file: {error}. Give a 4D .nii or .nii.gz file."
+        ) from error
+    if not isinstance(image, nibabel.Nifti1Pair | nibabel.Nifti2Image):
+        raise DataError(f"{path} is not a NIfTI volume. Give a 4D .nii or .nii.gz file.")
+    if len(image.shape) != 4:
+        raise DataError(f"{path} has shape {image.shape}. Give a 4D file: x, y, z, time.")
+    return image.shape[3], _header_t_r(image.header)
+
+
+def _header_t_r(header: nibabel.Nifti1Header) -> float | None:
+    """Seconds between volumes as the header has it, None where it has none."""
+    try:
+        unit = SECONDS_PER_UNIT[header.get_xyzt_units()[1]]
+    except KeyError:
+        return None
+    step = float(str(header.get_zooms()[3]))
+    return round(step * unit, 9) if np.isfinite(step) and step > 0 else None
+
+
+def tidy_events(table: pd.DataFrame, source: str | Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Check an event table, sort it, and drop rows without a type.
+
+    An onset may be negative: the event began before the first volume that was kept. Windows that
+    would begin there are dropped by :func:`~neurosal.loaders.events.make_windows`.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Columns ``onset``, ``duration`` (s), ``trial_type``; others are left out.
+    source : str or pathlib.Path
+        The file, for messages.
+
+    Returns
+    -------
+    events : pandas.DataFrame
+        ``onset`` and ``duration`` as floats, ``trial_type`` as text, by onset.
+    notes : tuple of str
+        What was changed.
+
+    Raises
+    ------
+    DataError
+        If a column is missing, an onset is no number, or a duration is negative or no number.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"onset": [9, 1], "duration": 2, "trial_type": ["face", None]})
+    >>> events, notes = tidy_events(table, "events.tsv")
+    >>> events.to_dict("records"), notes
+    ([{'onset': 9.0, 'duration': 2.0, 'trial_type': 'face'}],
+     ('events.tsv: 1 of 2 rows dropped for want of a trial_type',))
+    """
+    _check_columns(table, source)
+    notes = []
+    typed = table["trial_type"].notna()
+    if not typed.all():
+        count = f"{(~typed).sum()} of {len(table)}"
+        notes.append(f"{source}: {count} rows dropped for want of a trial_type")
+    events = table.loc[typed, ["onset", "duration", "trial_type"]].copy()
+    events["trial_type"] = events["trial_type"].astype(str)
+    untimed = events["duration"].isna()
+    if untimed.any():
+        notes.append(f"{source}: {untimed.sum()} events without a duration taken as 0 s long")
+    events["onset"] = _numbers(events["onset"], source)
+    events["duration"] = _numbers(events["duration"].fillna(0), source)
+    if (events["duration"] < 0).any():
+        raise DataError(
+            f"{source} has a negative duration ({events['duration'].min():g} s). Durations are "
+            "in seconds, 0 or longer: correct the file."
+        )
+    if (events["onset"] < 0).any():
+        notes.append(f"{source}: {(events['onset'] < 0).sum()} events begin before the run")
+    return events.sort_values("onset", kind="stable", ignore_index=True), tuple(notes)
+
+
+def _check_columns(table: pd.DataFrame, source: str | Path) -> None:
+    """Say which of the three columns is not there."""
+    missing = [name for name in ("onset", "duration", "trial_type") if name not in table]
+    if missing:
+        raise DataError(
+            f"{source} has no column {', '.join(map(repr, missing))}. Columns found: "
+            f"{', '.join(map(repr, table.columns))}. Give a tab-separated table with the columns "
+            "onset and duration (seconds) and trial_type."
+        )
+
+
+def _numbers(column: pd.Series, source: str | Path) -> pd.Series:
+    """Turn a column into finite floats, or raise an error with the first value that is none."""
+    numbers = pd.to_numeric(column, errors="coerce").astype(float)
+    wrong = ~np.isfinite(numbers)
+    if wrong.any():
+        raise DataError(
+            f"{source}: column {column.name!r} holds {column[wrong].iloc[0]!r} where a number of "
+            "seconds belongs. Correct or remove these rows."
+        )
+    return numbers
+
+
+def choose_subjects(found: list[str], subjects: object, root: str | Path) -> list[str]:
+    """Keep the subjects asked for, all of them if none is.
+
+    Parameters
+    ----------
+    found : list of str
+        The subjects on disk.
+    subjects : iterable of str, str or None
+        Those wanted, with or without ``sub-``.
+    root : str or pathlib.Path
+        The folder, for messages.
+
+    Returns
+    -------
+    list of str
+        In the order of ``found``.
+
+    Raises
+    ------
+    ArgumentError
+        If one of them is not there.
+
+    Examples
+    --------
+    >>> choose_subjects(["01", "02"], ["sub-02"], "study")
+    ['02']
+    """
+    if subjects is None:
+        return list(found)
+    wanted = [subjects] if isinstance(subjects, str | int) else list(subjects)
+    wanted = [str(subject).removeprefix("sub-") for subject in wanted]
+    missing = [subject for subject in wanted if subject not in found]
+    if missing or not wanted:
+        raise ArgumentError(
+            f"subjects must be among those in {root}: {shorten(found)}. Got {wanted}."
+        )
+    return [subject for subject in found if subject in wanted]
+
+
+def shorten(words: object, limit: int = 12) -> str:
+    """Join words for a message, only the first few of many.
+
+    Parameters
+    ----------
+    words : iterable of str
+        What to list.
+    limit : int
+        How many at most.
+
+    Returns
+    -------
+    str
+        Comma-separated.
+
+    Examples
+    --------
+    >>> shorten(["a", "b", "c"], limit=2)
+    'a, b, ... (3 in all)'
+    """
+    words = [str(word) for word in words]
+    if len(words) <= limit:
+        return ", ".join(words)
+    return f"{', '.join(words[:limit])}, ... ({len(words)} in all)"
