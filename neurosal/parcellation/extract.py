@@ -1,0 +1,245 @@
+"""From a run to region time series."""
+
+import functools
+import warnings
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import xarray as xr
+
+from neurosal.errors import ArgumentError, DataError
+from neurosal.labelled import region_coordinates
+from neurosal.loaders.runs import Run
+from neurosal.parcellation.atlas import Atlas
+from neurosal.parcellation.beside import guess_space
+from neurosal.parcellation.files import open_image, shown
+from neurosal.parcellation.grids import check_spaces, share_inside
+from neurosal.parcellation.streaming import Layout, RegionMeans, n_volumes, region_means
+
+_SECONDS = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6, "unknown": 1.0}
+
+
+def extract_regions(
+    source: Run | str | Path | nib.spatialimages.SpatialImage,
+    atlas: Atlas,
+    *,
+    t_r: float | None = None,
+    space: str | None = None,
+) -> xr.DataArray:
+    """Average a run over the regions of an atlas.
+
+    Compressed NIfTI files are read once, volume by volume, with sums in double precision. An atlas
+    on another grid is resampled to the run (nearest neighbour), never the run to the atlas.
+
+    Parameters
+    ----------
+    source : Run, str, pathlib.Path or nibabel image
+        The run: an image of shape (x, y, z, time).
+    atlas : Atlas
+        The regions.
+    t_r : float or None
+        Repetition time in seconds; None takes the run's, or the image header's.
+    space : str or None
+        The space of the data; None takes the run's, or reads the file name.
+
+    Returns
+    -------
+    xarray.DataArray
+        Float64 of shape (time, region), with ``time`` in s from the run's start and, on
+        ``region``, ``network``, ``hemisphere``, ``label_id``, ``n_voxels`` (on the run's grid) and
+        ``coverage``: the share of the region's voxels that lie inside the image and change over
+        time (in a single volume: are not zero). A region of which nothing lies inside the
+        image, or that is zero throughout, is NaN and named in a warning.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, damaged, not 4D, in another space than the atlas or without any
+        voxel in common with it, or has NaN or infinite values inside a region.
+    ArgumentError
+        If the repetition time is unknown.
+
+    See Also
+    --------
+    neurosal.projection.volume.to_nifti : the way back.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> labels = nib.Nifti1Image(np.array([[[0, 1, 2, 2]]], dtype="int16"), np.eye(4))
+    >>> table = pd.DataFrame({"index": [1, 2], "name": ["V1", "V2"]})
+    >>> bold = nib.Nifti1Image(np.arange(12.0).reshape(1, 1, 4, 3), np.eye(4))
+    >>> series = extract_regions(bold, Atlas(labels, table), t_r=2.0)
+    >>> series.sel(region="V2").values, series["time"].values
+    (array([7.5, 8.5, 9.5]), array([0., 2., 4.]))
+    """
+    img, name, run_space = _open(source)
+    space = run_space if space is None else space
+    if len(img.shape) < 4:
+        raise DataError(f"{name} is 3D, of shape {img.shape}; a run is 4D (x, y, z, time).")
+    t_r = repetition_time(source, img) if t_r is None else t_r
+    if not (np.isfinite(t_r) and t_r > 0):
+        raise ArgumentError(f"t_r must be above 0 s. Got {t_r} from {name}. Give t_r= in seconds.")
+    check_spaces(space, atlas, name)
+    layout, inside = grid_layout(atlas, img, name)
+    means = region_means(img, layout)
+    _check_finite(means, layout, atlas, name)
+    array = _labelled(means, layout, inside, atlas)
+    array = array.assign_coords(time=("time", np.arange(n_volumes(img)) * float(t_r)))
+    _warn_missing(array, atlas, name)
+    array.attrs = {"t_r": float(t_r), "atlas": atlas.name, "atlas_hash": atlas.hash}
+    array.attrs |= {"space": space or atlas.space, "source": name}
+    return array
+
+
+def repetition_time(source: object, img: nib.spatialimages.SpatialImage) -> float:
+    """Find the repetition time: the run's, or that of the image header.
+
+    Parameters
+    ----------
+    source : Run or anything else
+        A :class:`~neurosal.loaders.runs.Run` knows its ``t_r``.
+    img : nibabel image
+        The header's fourth voxel size and its unit are read.
+
+    Returns
+    -------
+    float
+        Seconds; 0 if the header does not tell.
+
+    Examples
+    --------
+    >>> img = nib.Nifti1Image(np.zeros((1, 1, 1, 2)), np.eye(4))
+    >>> img.header.set_zooms((1, 1, 1, 720))
+    >>> img.header.set_xyzt_units("mm", "msec")
+    >>> repetition_time(None, img)
+    0.72
+    """
+    if isinstance(source, Run):
+        return source.t_r
+    zooms = img.header.get_zooms()
+    default = "msec" if isinstance(img, nib.MGHImage) else "sec"
+    unit = getattr(img.header, "get_xyzt_units", lambda: ("mm", default))()[1]
+    seconds = _SECONDS.get(unit, 0.0)
+    return round(float(zooms[3]) * seconds, 6) if len(zooms) > 3 else 0.0
+
+
+def grid_layout(
+    atlas: Atlas, img: nib.spatialimages.SpatialImage, name: str = "the image"
+) -> tuple[Layout, np.ndarray]:
+    """Lay the regions of an atlas out on the grid of an image; kept for the next run on it.
+
+    Parameters
+    ----------
+    atlas : Atlas
+        The regions.
+    img : nibabel image
+        3D or 4D; only its shape and affine are used.
+    name : str
+        The image's name, for messages.
+
+    Returns
+    -------
+    tuple
+        The :class:`~neurosal.parcellation.streaming.Layout` of the regions that have a voxel on
+        the grid, and for every region of the atlas the share of it inside the grid.
+
+    Raises
+    ------
+    DataError
+        If no region lies inside the image.
+
+    Examples
+    --------
+    >>> from neurosal.parcellation.atlas import load_atlas
+    >>> atlas = load_atlas("dosenbach160")
+    >>> layout, inside = grid_layout(atlas, atlas.labels)
+    >>> len(layout.label_ids), inside.min()
+    (160, np.float64(1.0))
+    """
+    corner = np.round(img.affine[:3, 3], 1).tolist()
+    if not abs(np.linalg.det(img.affine)) > 1e-9:
+        raise DataError(
+            f"The affine of {name} is singular: {img.affine[:3].tolist()}. Write it again with "
+            "the right sform or qform."
+        )
+    layout, inside = _layout(atlas, tuple(img.shape[:3]), np.asarray(img.affine, float).tobytes())
+    if not len(layout.label_ids):
+        raise DataError(
+            f"No region of {atlas.name} lies inside {name} (shape {img.shape[:3]}, corner at "
+            f"{corner} mm). Check that the image is in the "
+            f"space of the atlas ({atlas.space or 'unknown'}) and that its affine is right."
+        )
+    return layout, inside
+
+
+@functools.lru_cache(maxsize=8)
+def _layout(atlas: Atlas, shape: tuple, affine: bytes) -> tuple[Layout, np.ndarray]:
+    """Do the work of grid_layout once for an atlas and a grid."""
+    grid = nib.Nifti1Image(np.broadcast_to(np.uint8(0), shape), np.frombuffer(affine).reshape(4, 4))
+    labels = atlas.resample_to(grid)
+    shares = share_inside(atlas.labels, grid)
+    inside = np.array([shares[label] for label in atlas.regions["label_id"]])
+    return Layout.of(np.asarray(labels.dataobj)), inside
+
+
+def _open(source: object) -> tuple[nib.spatialimages.SpatialImage, str, str]:
+    """Open a run, path or image; give its name and space as well."""
+    img = source.img if isinstance(source, Run) else source
+    if isinstance(img, str | Path):
+        path, img = img, open_image(img)
+    elif isinstance(img, nib.spatialimages.SpatialImage):
+        path = img.get_filename()
+    else:
+        raise ArgumentError(
+            f"source must be a Run, a path or a nibabel image. Got {type(img).__name__}."
+        )
+    if isinstance(source, Run):
+        return img, str(path or source.label), source.space
+    return img, str(path or "the image in memory"), guess_space(path)
+
+
+def _check_finite(means: RegionMeans, layout: Layout, atlas: Atlas, name: str) -> None:
+    """Refuse NaN and infinite values inside regions, naming the regions."""
+    bad = ~np.isfinite(means.values)
+    if not bad.any():
+        return
+    rows = atlas.rows_of(layout.label_ids[bad.any(axis=0)])
+    names = atlas.regions["name"].iloc[rows]
+    raise DataError(
+        f"{name} has NaN or infinite voxels in {len(rows)} regions ({shown(names, 5)}), in "
+        f"{bad.any(axis=1).sum()} of {len(bad)} volumes. If they stand for 'outside the brain', "
+        "write zeros there: nilearn.image.math_img('np.nan_to_num(img, posinf=0, neginf=0)', "
+        "img=...)."
+    )
+
+
+def _labelled(means: RegionMeans, layout: Layout, inside: np.ndarray, atlas: Atlas) -> xr.DataArray:
+    """Put each label's column where the atlas has that label; regions without one are NaN."""
+    column = atlas.rows_of(layout.label_ids)
+    values = np.full((len(means.values), len(atlas)), np.nan)
+    values[:, column] = np.where(means.zero, np.nan, means.values)
+    n_voxels, signal = np.zeros(len(atlas), dtype=int), np.zeros(len(atlas))
+    n_voxels[column], signal[column] = layout.sizes, means.signal
+    coordinates = region_coordinates(atlas.regions)
+    coordinates["n_voxels"] = ("region", n_voxels)
+    coordinates["coverage"] = ("region", signal * inside)
+    return xr.DataArray(values, dims=("time", "region"), coords=coordinates, name="signal")
+
+
+def _warn_missing(array: xr.DataArray, atlas: Atlas, name: str) -> None:
+    """Name the regions without a voxel or a value; refuse if that is all of them."""
+    missing = array["region"].values[np.isnan(array.values).all(axis=0)]
+    if len(missing) == array.sizes["region"]:
+        raise DataError(
+            f"{name} is zero in every region of {atlas.name}: run and atlas do not overlap. "
+            "Check that both are in the same space and that the affine is right."
+        )
+    if len(missing):
+        warnings.warn(
+            f"{len(missing)} regions of {atlas.name} are NaN, for they have no voxel in {name} "
+            "(outside its field of view, or smaller than its voxels) or only zeros: "
+            f"{shown(missing)}.",
+            stacklevel=3,
+        )
