@@ -1,0 +1,7 @@
+"""Checks that a map tells the truth."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__, submod_attrs={"localization": ["truth_recovery"]}
+)
