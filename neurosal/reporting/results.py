@@ -1,0 +1,92 @@
+"""What a report is written from: one record of everything an analysis found."""
+
+from dataclasses import dataclass, field
+
+import xarray as xr
+
+from neurosal.errors import ArgumentError
+
+_DIMENSIONS = {
+    "confusion": ("true", "predicted"),
+    "importance": ("sample", "time", "region"),
+    "mean_importance": ("condition", "time", "region"),
+    "truth": ("condition", "time", "region"),
+}
+
+
+@dataclass
+class Results:
+    """Everything that the report shows; what is empty or None is left out of it.
+
+    Parameters
+    ----------
+    title : str
+        The report's heading.
+    data : dict
+        ``n_subjects``, ``n_runs``, ``n_windows`` (int), ``windows_per_condition`` (dict of
+        condition to count), ``dropped`` (list of dicts with ``condition``, ``onset`` in s,
+        ``reason`` and, where known, ``subject`` and ``run``), ``warnings`` and
+        ``missing_regions`` (lists of str), ``task``, ``atlas``, ``space`` (str), ``t_r``,
+        ``window`` and ``lag`` in s. Absent keys are shown as not stated.
+    metrics : dict
+        ``accuracy`` and ``chance`` (0 to 1), ``accuracy_per_fold``, ``baseline_accuracy``,
+        ``baseline_per_fold``, ``baseline`` (its name), ``n_windows``, ``n_folds``, ``cv`` (str),
+        ``truth_aupr`` and ``truth_aupr_random`` (a number, or a dict of condition to number).
+    confusion : xarray.DataArray or None
+        Counts of windows, shape (true, predicted), from held-out folds.
+    importance : xarray.DataArray or None
+        Importance of every window, shape (sample, time, region), times in s from event onset.
+    mean_importance : xarray.DataArray or None
+        Mean importance, shape (condition, time, region); attribute ``units`` names its unit.
+    maps : dict of str to nibabel.Nifti1Image
+        Each condition's 4D volume, one frame for each time of ``mean_importance``.
+    truth : xarray.DataArray or None
+        Which entries carry the simulated effect, boolean, shape (condition, time, region).
+    provenance : dict
+        ``versions`` and ``parameters`` (dicts), ``seed``, ``command``, ``date``.
+
+    Raises
+    ------
+    ArgumentError
+        If an array has other dimensions than these.
+
+    Examples
+    --------
+    >>> Results("Motor task", metrics={"accuracy": 0.75, "chance": 0.2}).has_truth
+    False
+    >>> Results("Motor task", confusion=xr.DataArray([[1]], dims=("a", "b")))
+    Traceback (most recent call last):
+        ...
+    neurosal.errors.ArgumentError: confusion must have the dimensions ('true', 'predicted')...
+    """
+
+    title: str
+    data: dict = field(default_factory=dict)
+    metrics: dict = field(default_factory=dict)
+    confusion: xr.DataArray | None = None
+    importance: xr.DataArray | None = None
+    mean_importance: xr.DataArray | None = None
+    maps: dict = field(default_factory=dict)
+    truth: xr.DataArray | None = None
+    provenance: dict = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, dimensions in _DIMENSIONS.items():
+            array = getattr(self, name)
+            if array is not None and tuple(array.dims) != dimensions:
+                raise ArgumentError(
+                    f"{name} must have the dimensions {dimensions}. Got {tuple(array.dims)}: "
+                    "transpose or rename it."
+                )
+
+    @property
+    def has_truth(self) -> bool:
+        """Whether the simulated truth is there to compare the importance with."""
+        return self.truth is not None and self.mean_importance is not None
+
+    @property
+    def units(self) -> str:
+        """The unit of the importance, for axes and colour bars."""
+        array = self.mean_importance if self.mean_importance is not None else self.importance
+        default = "attribution (logit)"
+        return default if array is None else str(array.attrs.get("units", default))
