@@ -5,24 +5,26 @@ facts of a run in its file names, in ``*_events.tsv``, and in JSON files that ma
 above the run: the inheritance principle.
 """
 
-import glob
-import json
-import re
 import warnings
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import pandas as pd
-from nilearn.interfaces.bids import get_bids_files, parse_bids_filename
+from neurosal.errors import DataError, check_one_of
+from neurosal.loaders.bids_files import (
+    KINDS,
+    BidsImage,
+    choose_label,
+    choose_space,
+    list_images,
+    one_resolution,
+    plain_entities,
+)
+from neurosal.loaders.bids_tables import inherited, read_confounds, read_events, repetition_time
+from neurosal.loaders.runs import Run, choose_subjects, shorten
+from neurosal.loaders.surfaces import read_frames
 
-from neurosal.errors import DataError
-from neurosal.loaders.runs import Run, choose_subjects, read_header, shorten, tidy_events
-
-NATIVE = "native"
-LONGEST_T_R = 100.0  # seconds; beyond that it was written in milliseconds
-_RUN_ENTITIES = ("acq", "ce", "rec", "dir", "run")
-_CONFOUNDS = ("timeseries", "regressors")
+PREPROCESSED = "preproc"
 
 
 def is_bids(root: str | Path) -> bool:
@@ -51,48 +53,65 @@ def is_bids(root: str | Path) -> bool:
 def find_bids_runs(
     root: str | Path,
     *,
-    task: str,
+    task: str | Sequence[str],
     space: str | None = None,
     derivatives: str | Path | None = None,
     subjects: list[str] | None = None,
     resolution: str | None = None,
+    sessions: Sequence[str] | None = None,
+    runs: Sequence[str] | None = None,
+    kind: str | None = None,
+    desc: str | None = None,
+    event_column: str = "trial_type",
+    keep: Sequence[str] = (),
 ) -> list[Run]:
-    """Find the runs of one task in a BIDS data set.
+    """Find the runs of one task or several in a BIDS data set.
 
     Parameters
     ----------
     root : str or pathlib.Path
         The raw data set; its ``*_events.tsv`` files are read.
-    task : str
-        The task's name in the file names.
+    task : str or sequence of str
+        The tasks' names in the file names.
     space : str, optional
-        Which space of the images (``"MNI152NLin6Asym"``); ``"native"`` for those that name none.
-        May be left out if all images are in one.
+        Which space of the images (``"MNI152NLin6Asym"``, ``"fsaverage5"``, ``"fsLR"``);
+        ``"native"`` for those that name none. May be left out if all volumes are in one.
     derivatives : str or pathlib.Path, optional
         Folder with ``*_desc-preproc_bold`` images, absolute or within ``root``. None takes the
         images of ``root`` itself.
     subjects : list of str, optional
         Which subjects, with or without ``sub-``; None takes all.
     resolution : str, optional
-        Which ``res-`` of the images. Where there are several and none is chosen, the first by
-        name is taken, and noted.
+        Which ``res-`` or ``den-`` of the images. Where there are several and none is chosen, the
+        first by name is taken, and noted.
+    sessions, runs : sequence of str, optional
+        Which sessions, and which runs by number; None takes all.
+    kind : {"volume", "cifti", "surface"}, optional
+        Needed only where a space has more than one of them.
+    desc : str, optional
+        Which ``desc-`` of the derivatives' images; None takes ``"preproc"``.
+    event_column : str
+        The column of the event tables that tells the events' types.
+    keep : sequence of str
+        Further columns of the event tables to keep in ``events`` (``response_time``).
 
     Returns
     -------
     list of Run
         By file name. ``t_r`` is RepetitionTime from the JSON files by inheritance, or else the
-        header's. ``confounds`` is the ``*_desc-confounds_timeseries.tsv`` beside the image as it
-        is, or a ``*_motion.tsv`` with a row for each volume. ``run`` joins what the file name
-        gives as ``acq``, ``ce``, ``rec``, ``dir`` and ``run``. ``trial_types`` holds the types of
-        all runs found.
+        header's. ``img`` of surfaces is ``{"left": path, "right": path}``. ``confounds`` is the
+        ``*_desc-confounds_timeseries.tsv`` beside the image as it is, or a ``*_motion.tsv`` with
+        a row for each volume. ``run`` joins what the file name gives as ``acq``, ``ce``, ``rec``,
+        ``dir`` and ``run``. ``trial_types`` holds the types of all runs found. ``run-1`` in one
+        folder and ``run-01`` in the other are one run.
 
     Raises
     ------
     ArgumentError
         If a subject is not there.
     DataError
-        If the folder is not BIDS, the task or space is not there, images are ambiguous, or a file
-        is not as it should be.
+        If the folder is not BIDS, the task, session, run or space is not there, images are
+        ambiguous, or a file is not as it should be.
 
     Examples
     --------
@@ -102,25 +121,56 @@ def find_bids_runs(
     neurosal.errors.DataError: nowhere is not a folder. Give the top folder of a BIDS data set.
     """
     root = Path(root)
-    folder = _image_folder(root, derivatives)
-    files = _choose(_list_images(folder, derivatives is not None), "task", task, folder)
-    found = sorted({file["entities"]["sub"] for file in files})
-    chosen = choose_subjects(found, subjects, folder)
-    files = [file for file in files if file["entities"]["sub"] in chosen]
-    files = _choose_space(files, space, root if derivatives is None else None)
+    check_one_of("kind", kind, (None, *KINDS))
+    folder = image_folder(root, derivatives)
+    wanted = desc if derivatives is None else desc or PREPROCESSED
+    images = choose_label(_list(folder, wanted), "task", task, folder)
+    chosen = choose_subjects(sorted({image.entities["sub"] for image in images}), subjects, folder)
+    images = [image for image in images if image.entities["sub"] in chosen]
+    for entity, labels in (("ses", sessions), ("run", runs)):
+        images = images if labels is None else choose_label(images, entity, labels, folder)
+    images = choose_space(images, space, kind, root if derivatives is None else None)
     if resolution is not None:
-        files = _choose(files, "res", resolution, folder)
-    files, skipped = _one_resolution(files)
-    _check_unique(files)
+        entity = "res" if images[0].kind == "volume" else "den"
+        images = choose_label(images, entity, resolution, folder)
+    images, choices = one_resolution(images)
+    _warn_lone(images)
     if derivatives is not None:
-        _warn_unprocessed(root, files, task, None if subjects is None else chosen)
-    runs = [_read_run(file, root, folder, skipped) for file in files]
-    types = tuple(sorted({kind for run in runs for kind in run.events["trial_type"]}))
-    return [replace(run, trial_types=types) for run in runs]
+        labels = {"task": task, "ses": sessions, "run": runs}
+        _warn_unprocessed(root, images, labels, None if subjects is None else chosen)
+    reader = _Reader(root, folder, event_column, tuple(keep))
+    found = [reader.read(image, choices.get(image.identity)) for image in images]
+    types = tuple(sorted({name for run in found for name in run.events["trial_type"]}))
+    return [replace(run, trial_types=types) for run in found]
 
 
-def _image_folder(root: Path, derivatives: str | Path | None) -> Path:
-    """Find the folder that holds the images."""
+def image_folder(root: Path, derivatives: str | Path | None) -> Path:
+    """Find the folder that holds the images.
+
+    Parameters
+    ----------
+    root : pathlib.Path
+        The data set.
+    derivatives : str, pathlib.Path or None
+        Absolute, or within ``root``; None is ``root``.
+
+    Returns
+    -------
+    pathlib.Path
+        The folder.
+
+    Raises
+    ------
+    DataError
+        If there is no such folder, or no functional images in it.
+
+    Examples
+    --------
+    >>> image_folder(Path("nowhere"), None)
+    Traceback (most recent call last):
+        ...
+    neurosal.errors.DataError: nowhere is not a folder. Give the top folder of a BIDS data set.
+    """
     if not root.is_dir():
         raise DataError(f"{root} is not a folder. Give the top folder of a BIDS data set.")
     folder = root if derivatives is None else root / Path(derivatives).expanduser()
@@ -135,109 +185,38 @@ def _image_folder(root: Path, derivatives: str | Path | None) -> Path:
     return folder
 
 
-def _list_images(folder: Path, preprocessed: bool) -> list[dict]:
-    """List the BOLD images below a folder, their names parsed."""
-    filters = [("desc", "preproc")] if preprocessed else None
-    paths = get_bids_files(
-        glob.escape(str(folder)),
-        file_tag="bold",
-        file_type="nii*",
-        modality_folder="func",
-        filters=filters,
-    )
-    files = [parse_bids_filename(path) for path in paths]
-    files = [file for file in files if file["extension"] in ("nii", "nii.gz")]
-    if not files:
-        wanted = "*_desc-preproc_bold.nii.gz" if preprocessed else "*_bold.nii.gz"
+def _list(folder: Path, desc: str | None) -> list[BidsImage]:
+    """List the images, or say what was looked for."""
+    images = list_images(folder, desc=desc)
+    if not images:
+        wanted = "*_bold.nii.gz" if desc is None else f"*_desc-{desc}_bold.nii.gz"
         raise DataError(f"{folder} holds no {wanted} in its sub-*/func folders.")
-    return files
+    return images
 
 
-def _choose(files: list[dict], entity: str, label: str, folder: Path) -> list[dict]:
-    """Keep the files with a label, or list the labels that are there."""
-    label = str(label).removeprefix(f"{entity}-")
-    kept = [file for file in files if file["entities"].get(entity) == label]
-    if not kept:
-        there = sorted({file["entities"].get(entity) or "none" for file in files})
-        raise DataError(f"{folder} has no images with {entity}-{label}. There: {shorten(there)}.")
-    return kept
-
-
-def _choose_space(files: list[dict], space: str | None, raw: Path | None) -> list[dict]:
-    """Keep the images of one space."""
-    spaces = sorted({_space(file) or NATIVE for file in files})
-    if space is None and len(spaces) > 1:
-        raise DataError(
-            f"The images are in several spaces: {', '.join(spaces)}. Choose one with space."
+def _warn_lone(images: list[BidsImage]) -> None:
+    """Warn once of surfaces that lack a hemisphere."""
+    surfaces = [image for image in images if image.kind == "surface"]
+    lone = [image.path.name for image in surfaces if len(image.img) == 1]
+    if lone:
+        warnings.warn(
+            f"{len(lone)} runs have one hemisphere only, so that the regions of the other will be "
+            f"missing: {shorten(lone)}. Copy the other hemisphere beside it.",
+            stacklevel=3,
         )
-    kept = [file for file in files if space is None or (_space(file) or NATIVE) == space]
-    if not kept:
-        hint = f" The images of {raw} are raw: name a folder with derivatives." if raw else ""
-        raise DataError(f"No images are in the space {space!r}. There: {', '.join(spaces)}.{hint}")
-    return kept
 
 
-def _space(file: dict) -> str:
-    """Read the space from a parsed file name."""
-    return file["entities"].get("space") or ""
-
-
-def _identity(file: dict) -> tuple[str, str, str]:
-    """Subject, session and run, as they tell the runs of a task apart."""
-    entities = file["entities"]
-    run = "-".join(entities[key] for key in _RUN_ENTITIES if entities.get(key))
-    return entities["sub"], entities.get("ses") or "", run
-
-
-def _one_resolution(files: list[dict]) -> tuple[list[dict], dict[tuple, str]]:
-    """Keep the first resolution of each run, and note that there are others."""
-    labels: dict[tuple, set] = {}
-    for file in files:
-        labels.setdefault(_identity(file), set()).add(file["entities"].get("res") or "")
-    kept = [
-        file
-        for file in files
-        if (file["entities"].get("res") or "") == min(labels[_identity(file)])
-    ]
-    notes = {
-        key: f"resolution {min(several) or 'unnamed'!r} taken of {sorted(several)}"
-        for key, several in labels.items()
-        if len(several) > 1
-    }
-    return kept, notes
-
-
-def _check_unique(files: list[dict]) -> None:
-    """Refuse two images of one run."""
-    seen: dict[tuple, str] = {}
-    for file in files:
-        other = seen.setdefault(_identity(file), file["file_basename"])
-        if other != file["file_basename"]:
-            raise DataError(
-                f"{other} and {file['file_basename']} are images of one run. Keep one: combine "
-                "echoes, leave out phase images, and do not store .nii beside .nii.gz."
-            )
-
-
-def _warn_unprocessed(root: Path, files: list[dict], task: str, chosen: list[str] | None) -> None:
+def _warn_unprocessed(
+    root: Path, images: list[BidsImage], labels: dict, chosen: list[str] | None
+) -> None:
     """Warn once of raw runs that have no preprocessed image."""
-    if not is_bids(root):
-        return
-    raw = [
-        parse_bids_filename(path)
-        for path in get_bids_files(
-            glob.escape(str(root)),
-            file_tag="bold",
-            file_type="nii*",
-            modality_folder="func",
-            filters=[("task", task)],
-        )
-    ]
-    have = {_identity(file) for file in files}
+    have = {image.identity for image in images}
     missing = [
-        file["file_basename"]
-        for file in raw
-        if _identity(file) not in have and (chosen is None or file["entities"]["sub"] in chosen)
+        raw.path.name
+        for raw in (list_images(root) if is_bids(root) else [])
+        if raw.identity not in have
+        and (chosen is None or raw.entities["sub"] in chosen)
+        and all(_is_among(raw, entity, wanted) for entity, wanted in labels.items())
     ]
     if missing:
         warnings.warn(
@@ -247,145 +226,68 @@ def _warn_unprocessed(root: Path, files: list[dict], task: str, chosen: list[str
         )
 
 
-def _read_run(file: dict, root: Path, folder: Path, skipped: dict[tuple, str]) -> Run:
-    """Read all that belongs to one run but its voxels."""
-    image, entities = Path(file["file_path"]), file["entities"]
-    subject, session, run = _identity(file)
-    raw_folder = root / image.parent.relative_to(folder)
-    n_volumes, header_t_r = read_header(image)
-    sidecars = list(_inherited(raw_folder, root, entities, "bold", "json"))
-    if folder != root:
-        sidecars += _inherited(image.parent, folder, entities, "bold", "json")
-    t_r, notes = _repetition_time(image, header_t_r, sidecars)
-    events, event_notes = _read_events(raw_folder, root, entities, image)
-    confounds, confound_notes = _read_confounds(image.parent, entities, n_volumes)
-    notes += event_notes + confound_notes
-    if _identity(file) in skipped:
-        notes += (skipped[_identity(file)],)
-    return Run(
-        image,
-        events,
-        t_r,
-        subject=subject,
-        task=entities["task"],
-        run=run,
-        session=session,
-        confounds=confounds,
-        space=_space(file),
-        notes=notes,
-    )
+def _is_among(image: BidsImage, entity: str, labels: str | Sequence[str] | None) -> bool:
+    """Whether an image has one of the labels asked for."""
+    if labels is None:
+        return True
+    labels = [labels] if isinstance(labels, str | int) else labels
+    wanted = ({entity: str(label).removeprefix(f"{entity}-")} for label in labels)
+    own = plain_entities(image.entities).get(entity)
+    return own in [plain_entities(one)[entity] for one in wanted]
 
 
-def _inherited(
-    start: Path, top: Path, entities: dict, suffix: str, extension: str
-) -> Iterable[Path]:
-    """Yield the files that hold for an image, from the top folder down to ``start``."""
-    levels = [start, *start.parents]
-    for level in reversed(levels[: levels.index(top) + 1]):
-        named = []
-        for path in level.glob(f"*{suffix}.{extension}"):
-            parsed = parse_bids_filename(path)
-            if parsed["suffix"] == suffix and parsed["entities"].items() <= entities.items():
-                named.append((len(parsed["entities"]), path))
-        yield from (path for _, path in sorted(named))
+@dataclass(frozen=True)
+class _Reader:
+    """Reads all that belongs to a run but its voxels."""
 
+    root: Path
+    folder: Path
+    event_column: str
+    keep: tuple[str, ...]
 
-def _repetition_time(
-    image: Path, header: float | None, sidecars: list[Path]
-) -> tuple[float, tuple[str, ...]]:
-    """Choose between the JSON files and the header."""
-    merged, source = {}, image
-    for path in sidecars:
-        content = _read_json(path)
-        merged |= content
-        source = path if "RepetitionTime" in content else source
-    if "RepetitionTime" not in merged:
-        if "VolumeTiming" in merged:
-            raise DataError(
-                f"{image} has VolumeTiming, not RepetitionTime: its volumes are not evenly "
-                "spaced, and cannot be used."
-            )
-        return _check_t_r(header, image, "The header"), ("repetition time from the header",)
-    t_r = _check_t_r(merged["RepetitionTime"], source, "RepetitionTime")
-    if header is not None and abs(header - t_r) > 0.01 * t_r:
-        return t_r, (f"repetition time {t_r:g} s by {source.name}, not {header:g} s as the header",)
-    return t_r, ()
-
-
-def _check_t_r(value: object, source: Path, what: str) -> float:
-    """Refuse a repetition time that cannot be one in seconds."""
-    try:
-        t_r = float(value)
-    except (TypeError, ValueError):
-        t_r = 0.0
-    if 0 < t_r <= LONGEST_T_R:
-        return t_r
-    hint = f" It looks like milliseconds: write {t_r / 1000:g}." if LONGEST_T_R < t_r < 1e5 else ""
-    raise DataError(
-        f"{source}: {what} gives the repetition time as {value!r}. It must be in seconds, above 0 "
-        f"and at most {LONGEST_T_R:g}.{hint} Set RepetitionTime in the image's JSON file."
-    )
-
-
-def _read_json(path: Path) -> dict:
-    """Read a JSON object."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise DataError(f"Cannot read {path} as JSON: {error}. Correct the file.") from error
-    if not isinstance(content, dict):
-        raise DataError(f"{path} holds no JSON object. Correct the file.")
-    return content
-
-
-def _read_table(path: Path, dtype: type | None = None) -> pd.DataFrame:
-    """Read a tab-separated table; ``n/a`` and empty cells are missing values."""
-    missing = ["n/a", "N/A", "NaN", "nan", ""]
-    try:
-        return pd.read_csv(
-            path,
-            sep="\t",
-            index_col=False,
-            dtype=dtype,
-            na_values=missing,
-            keep_default_na=False,
-            encoding="utf-8-sig",
-            skipinitialspace=True,
+    def read(self, image: BidsImage, choice: str | None) -> Run:
+        """Read one run."""
+        subject, session, task, _ = image.identity
+        n_frames, header = read_frames(image.img)
+        t_r, notes = self.repetition_time(image, header)
+        events, more = self.events(image, n_frames * t_r)
+        confounds, extra = read_confounds(image.path.parent, image.entities, n_frames)
+        notes += more + extra + ((choice,) if choice else ())
+        return Run(
+            image.img,
+            events,
+            t_r,
+            subject=subject,
+            task=task,
+            run=image.run,
+            session=session,
+            confounds=confounds,
+            space=image.space,
+            notes=notes,
         )
-    except (ValueError, OSError) as error:
-        raise DataError(
-            f"Cannot read {path} as a tab-separated table: {error}. Correct the file."
-        ) from error
 
+    def raw_folder(self, image: BidsImage) -> Path:
+        """The folder of the raw data that corresponds to an image's."""
+        return self.root / image.path.parent.relative_to(self.folder)
 
-def _read_events(
-    start: Path, root: Path, entities: dict, image: Path
-) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """Read the nearest event table that holds for an image."""
-    tables = list(_inherited(start, root, entities, "events", "tsv"))
-    if not tables:
-        name = re.sub(r"(_(space|res|desc|den|cohort)-[^_]+)|(_bold\.nii(\.gz)?$)", "", image.name)
-        raise DataError(f"{image} has no events: {start / name}_events.tsv is not there.")
-    return tidy_events(_read_table(tables[-1], dtype=str), tables[-1])
+    def repetition_time(self, image: BidsImage, header: float | None) -> tuple:
+        """The repetition time, and where it is from."""
+        sidecars = list(
+            inherited(self.raw_folder(image), self.root, image.entities, "bold", "json")
+        )
+        if self.folder != self.root:
+            parent = image.path.parent
+            sidecars += inherited(parent, self.folder, image.entities, "bold", "json")
+        return repetition_time(image.path, header, sidecars)
 
-
-def _read_confounds(
-    folder: Path, entities: dict, n_volumes: int
-) -> tuple[pd.DataFrame | None, tuple[str, ...]]:
-    """Read the confounds beside an image, or its motion parameters."""
-    described = entities | {"desc": "confounds"}
-    for suffix in _CONFOUNDS:
-        for path in _inherited(folder, folder, described, suffix, "tsv"):
-            table = _read_table(path)
-            if len(table) != n_volumes:
-                raise DataError(
-                    f"{path} has {len(table)} rows but the image {n_volumes} volumes. Give the "
-                    "confounds of this run, or move the file away."
-                )
-            return table, ()
-    for path in _inherited(folder, folder, entities, "motion", "tsv"):
-        table = _read_table(path)
-        if len(table) == n_volumes:
-            return table, ()
-        return None, (f"{path.name} has {len(table)} rows for {n_volumes} volumes: not used",)
-    return None, ()
+    def events(self, image: BidsImage, run_length: float | None) -> tuple:
+        """The events, and what is odd about them."""
+        return read_events(
+            self.raw_folder(image),
+            self.root,
+            image.entities,
+            image.path,
+            event_column=self.event_column,
+            keep=self.keep,
+            run_length=run_length,
+        )

@@ -10,7 +10,8 @@ import xarray as xr
 from nilearn.signal import clean
 
 from neurosal.errors import ArgumentError, DataError, check_one_of
-from neurosal.loaders.runs import Run, shorten
+from neurosal.loaders.runs import DISPLACEMENTS, Run, shorten
+from neurosal.loaders.scrub import as_mask, fill_scrubbed
 
 _MOTION = re.compile(r"(trans|rot)_[xyz](_derivative1)?$")
 _FLAT = 1e-10  # of a region's largest value: what is less than this is rounding error
@@ -56,7 +57,9 @@ def choose_confounds(run: Run, names: str | Sequence[str] | None) -> pd.DataFram
     run : Run
         The run.
     names : {'motion', 'all'}, sequence of str or None
-        The motion parameters, every column, the columns named, or nothing.
+        The motion parameters; every column but the measures of displacement
+        (``framewise_displacement``, ``rmsd``), which tell frames to scrub; the columns named; or
+        nothing. :func:`~neurosal.loaders.strategies.load_strategy` knows fMRIPrep's by strategy.
 
     Returns
     -------
@@ -79,12 +82,14 @@ def choose_confounds(run: Run, names: str | Sequence[str] | None) -> pd.DataFram
         return None
     if run.confounds is None:
         raise DataError(
-            f"{run.label}: no confounds were found beside {run.img}. Regress none, or put the "
-            "table beside the run."
+            f"{run.label}: no confounds were found beside {run.image_name}. Regress none, or put "
+            "the table beside the run."
         )
     if isinstance(names, str):
         check_one_of("confounds", names, ("motion", "all"))
-        return run.confounds if names == "all" else select_motion(run.confounds)
+        if names == "motion":
+            return select_motion(run.confounds)
+        return run.confounds.drop(columns=list(DISPLACEMENTS), errors="ignore")
     missing = [name for name in names if name not in run.confounds]
     if missing:
         raise DataError(
@@ -102,8 +107,12 @@ def clean_series(
     high_pass: float | None = None,
     standardize: str | bool | None = "zscore_sample",
     detrend: bool = True,
+    sample_mask: np.ndarray | Sequence | None = None,
 ) -> xr.DataArray:
     """Remove drifts and nuisance from the region series of one run, and bring them to one scale.
+
+    With a mask, trend, drifts, confounds and scale are estimated from the frames kept, at their
+    own times; the scrubbed frames are then bridged by straight lines, so that time stays even.
 
     Parameters
     ----------
@@ -123,20 +132,25 @@ def clean_series(
         ``"psc"``: percent of the mean; False or None: as it comes.
     detrend : bool
         Whether mean and linear trend are removed.
+    sample_mask : array of bool, shape (time,), or of int, optional
+        True where a frame is kept, or the indices of those kept, from
+        :func:`~neurosal.loaders.scrub.scrub_mask` or
+        :func:`~neurosal.loaders.strategies.load_strategy`.
 
     Returns
     -------
     xarray.DataArray of shape (time, region)
         With the coordinates and attributes of ``series`` and an attribute ``cleaned`` that says
         what was done. A region that is constant, or that the confounds explain wholly, is 0 and
-        warned of by name.
+        warned of by name. With a mask, a boolean coordinate ``scrubbed`` on ``time``, which
+        :func:`~neurosal.loaders.events.make_windows` heeds.
 
     Raises
     ------
     ArgumentError
         If an argument is out of range.
     DataError
-        If a region has some missing values, or the confounds do not fit.
+        If a region has some missing values, or the confounds or the mask do not fit.
 
     See Also
     --------
@@ -158,7 +172,8 @@ def clean_series(
     check_one_of("standardize", standardize, ("zscore_sample", "psc", None))
     values = np.asarray(series.values, dtype=np.float64)
     present = _present(values, series)
-    regressors = None if table is None else _fill(table, len(values))
+    mask = as_mask(sample_mask, len(values), "series")
+    regressors = None if table is None else _fill(table, len(values), mask)
     options = {
         "detrend": detrend,
         "confounds": regressors,
@@ -167,14 +182,18 @@ def clean_series(
         "t_r": t_r or 1.0,
     }
     cleaned = np.full(values.shape, np.nan)
-    cleaned[:, present] = _clean_present(values[:, present], standardize, options)
-    _warn_flat(series, present, cleaned)
+    cleaned[:, present] = _clean_present(values[:, present], standardize, options, mask)
+    kept = slice(None) if mask is None else mask
+    _warn_flat(series, present, cleaned[kept])
     out = series.copy(data=cleaned)
+    if mask is not None:
+        out = fill_scrubbed(out, mask)
     out.attrs["cleaned"] = {
         "high_pass": high_pass,
         "standardize": standardize,
         "detrend": detrend,
         "confounds": [] if table is None else [str(name) for name in table],
+        "scrubbed": 0 if mask is None else int((~mask).sum()),
     }
     return out
 
@@ -221,8 +240,9 @@ def _present(values: np.ndarray, series: xr.DataArray) -> np.ndarray:
     return finite.all(axis=0)
 
 
-def _fill(table: pd.DataFrame, n_volumes: int) -> np.ndarray:
+def _fill(table: pd.DataFrame, n_volumes: int, mask: np.ndarray | None = None) -> np.ndarray:
     """Confounds as numbers, the missing values of the first rows filled."""
+    n_kept = n_volumes if mask is None else int(mask.sum())
     if len(table) != n_volumes:
         raise DataError(
             f"The confounds have {len(table)} rows but the series {n_volumes} frames. Give the "
@@ -231,9 +251,10 @@ def _fill(table: pd.DataFrame, n_volumes: int) -> np.ndarray:
     words = [name for name in table if not pd.api.types.is_numeric_dtype(table[name])]
     if words:
         raise DataError(f"Confounds must be numbers; these are not: {shorten(words)}.")
-    if table.shape[1] >= n_volumes - 1:
+    if table.shape[1] >= n_kept - 1:
         raise DataError(
-            f"{table.shape[1]} confounds leave nothing of {n_volumes} frames. Choose fewer columns."
+            f"{table.shape[1]} confounds leave nothing of {n_kept} frames. Choose fewer columns"
+            f"{'' if mask is None else ', or scrub less'}."
         )
     leading = table.isna() & table.isna().cummin()
     filled = table.astype(float).where(~leading, table.astype(float).bfill())
@@ -246,19 +267,62 @@ def _fill(table: pd.DataFrame, n_volumes: int) -> np.ndarray:
     return filled.to_numpy()
 
 
-def _clean_present(values: np.ndarray, standardize: str | None, options: dict) -> np.ndarray:
+def _clean_present(
+    values: np.ndarray, standardize: str | None, options: dict, mask: np.ndarray | None
+) -> np.ndarray:
     """Clean series without missing values; what is rounding error becomes 0."""
     if not values.shape[1]:
         return values
+    if mask is not None:
+        return _clean_kept(values, standardize, options, mask)
     if standardize is None and not options["detrend"]:
         return clean(values, standardize=None, **options)
     residual = clean(values, standardize=None, **options)
-    scale = _FLAT * np.abs(values).max(axis=0)
-    alive = np.minimum(np.ptp(values, axis=0), np.ptp(residual, axis=0)) > scale
+    alive = _alive(values, residual)
     cleaned = np.zeros_like(values)
     if alive.any():
         cleaned[:, alive] = clean(values[:, alive], standardize=standardize, **options)
     return cleaned
+
+
+def _clean_kept(
+    values: np.ndarray, standardize: str | None, options: dict, mask: np.ndarray
+) -> np.ndarray:
+    """Clean by the kept frames alone; the others stay 0.
+
+    The trend goes in as a regressor: nilearn's own would number the kept frames without gaps.
+    """
+    if mask.sum() < 3:
+        raise DataError(f"{mask.sum()} frames are left after scrubbing; cleaning needs 3 or more.")
+    mean, regressors = values[mask].mean(axis=0), options["confounds"]
+    centred = values
+    if options["detrend"]:
+        centred, trend = values - mean, np.linspace(-1, 1, len(values))[:, None]
+        regressors = trend if regressors is None else np.hstack([trend, regressors])
+    frames = {"sample_mask": np.flatnonzero(mask)}
+    changed = options | {"detrend": False, "confounds": regressors} | frames
+    residual = clean(centred, standardize=None, **changed)
+    if standardize is not None or options["detrend"]:
+        alive = _alive(values[mask], residual)
+        residual = np.where(alive, _scale(residual, mean, standardize), 0.0)
+    cleaned = np.zeros_like(values)
+    cleaned[mask] = residual
+    return cleaned
+
+
+def _alive(values: np.ndarray, residual: np.ndarray) -> np.ndarray:
+    """Which series vary by more than rounding error, before and after cleaning."""
+    scale = _FLAT * np.abs(values).max(axis=0)
+    return np.minimum(np.ptp(values, axis=0), np.ptp(residual, axis=0)) > scale
+
+
+def _scale(residual: np.ndarray, mean: np.ndarray, standardize: str | None) -> np.ndarray:
+    """Bring the kept frames of a scrubbed run to scale."""
+    if standardize is None:
+        return residual
+    centred = residual - residual.mean(axis=0)
+    divisor = np.abs(mean) / 100 if standardize == "psc" else residual.std(axis=0, ddof=1)
+    return centred / np.where(divisor > 0, divisor, 1.0)
 
 
 def _warn_flat(series: xr.DataArray, present: np.ndarray, cleaned: np.ndarray) -> None:

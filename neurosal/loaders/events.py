@@ -20,26 +20,27 @@ array([[ 6.,  8., 10., 12.], [26., 28., 30., 32.]])
 
 import math
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import xarray as xr
 
-from neurosal.errors import ArgumentError, DataError
+from neurosal.errors import ArgumentError, DataError, check_one_of
 from neurosal.labelled import REGION_COLUMNS
+from neurosal.loaders.blocks import (
+    REST,
+    TOLERANCE,
+    Block,
+    default_window,
+    find_blocks,
+    parse_conditions,
+)
 from neurosal.loaders.runs import Run, shorten
+from neurosal.loaders.scrub import as_mask, fill_scrubbed
 
-REST = "rest"
-TOLERANCE = 1e-6  # seconds by which two times may differ and still be the same
+__all__ = ["Block", "concat_windows", "default_window", "make_windows", "parse_conditions"]
 
-
-class Block(NamedTuple):
-    """One stretch of one condition, in seconds from the run's start."""
-
-    condition: str
-    onset: float
-    end: float
+LABELS = ("condition", "task")
 
 
 def make_windows(
@@ -50,6 +51,9 @@ def make_windows(
     lag: float = 5.0,
     conditions: Mapping[str, Sequence[str] | None] | None = None,
     merge: float | None = None,
+    label: str = "condition",
+    sample_mask: np.ndarray | Sequence | None = None,
+    max_scrubbed: float = 0.3,
 ) -> xr.DataArray:
     """Cut one window a block out of a run's region series.
 
@@ -78,22 +82,35 @@ def make_windows(
         events of one (pooled) condition are joined in a block. Events of two conditions are never
         joined, nor two events with a chosen one of another condition between them. None joins
         nothing.
+    label : {"condition", "task"}
+        What ``condition`` says of a window: its condition, or the task of its run, for telling
+        tasks apart. Windows of rest are called ``"rest"`` either way.
+    sample_mask : array of bool, shape (time,), or of int, optional
+        True where a frame of ``series`` is kept, or the indices of those kept; the others are
+        scrubbed: bridged by straight lines between the kept frames of the run beside them (see
+        :func:`~neurosal.loaders.scrub.fill_scrubbed`) before the windows are cut. None takes the
+        mask that :func:`~neurosal.loaders.confounds.clean_series` left with the series, if any.
+    max_scrubbed : float
+        Largest share of scrubbed frames, 0 to 1, that a window may have; others are dropped.
 
     Returns
     -------
     xarray.DataArray of shape (sample, time, region)
         Windows by onset. ``sample`` carries ``subject``, ``session``, ``task``, ``run``,
-        ``condition`` and ``onset`` (s); ``time`` is ``lag + k * t_r``. Attributes beside those of
-        ``series``: ``t_r``, ``window``, ``lag``, ``merge``, ``dropped`` (one dictionary of run,
-        condition, onset and reason for each window that would leave the run; also warned of) and
-        ``short_blocks``, how many of the windows are longer than their block.
+        ``condition`` and ``onset`` (s); ``scrubbed``, how many of its frames are, if there is a
+        mask; ``block``, the condition, if the label is the task. ``time`` is ``lag + k * t_r``.
+        Attributes beside those of ``series``: ``t_r``, ``window``, ``lag``, ``merge``, ``label``,
+        ``dropped`` (one dictionary of run, condition, onset and reason for each window that would
+        leave the run or has too many scrubbed frames; also warned of), ``short_blocks``, how many
+        of the windows are longer than their block, and ``overlapping``, how many share more than
+        half of their frames with one of another condition (warned of).
 
     Raises
     ------
     ArgumentError
         If a length is not a positive number, or a condition not in the data.
     DataError
-        If ``series`` does not fit ``run``.
+        If ``series`` or the mask does not fit ``run``, or the mask keeps no frame.
 
     Examples
     --------
@@ -109,13 +126,15 @@ def make_windows(
     (array(['stimulus', 'rest', 'stimulus'], dtype='<U8'), array([ 0.,  4., 20.]))
     """
     _check_lengths(window, lag, merge)
+    check_one_of("label", label, LABELS)
+    _check_share(max_scrubbed)
     start = _check_series(series, run)
-    blocks = _find_blocks(run, window, conditions, merge)
+    series, lost = _scrub(series, run, sample_mask)
     n_frames = max(_nearest(window / run.t_r), 1)
     kept, frames, dropped = [], [], []
-    for block in blocks:
+    for block in find_blocks(run, conditions, merge=merge, shortest_gap=window):
         first = _nearest((block.onset + lag - start) / run.t_r)
-        reason = _why_dropped(first, n_frames, series.sizes["time"])
+        reason = _why_dropped(first, n_frames, lost, max_scrubbed)
         if reason:
             where = {"condition": block.condition, "onset": block.onset}
             dropped.append({"run": run.label, **where, "reason": reason})
@@ -123,102 +142,21 @@ def make_windows(
             kept.append(block)
             frames.append(first + np.arange(n_frames))
     _warn_dropped(run, dropped)
-    out = _stack(series, run, kept, frames, n_frames).assign_coords(
-        time=lag + run.t_r * np.arange(n_frames)
-    )
+    rows = np.asarray(frames, dtype=int).reshape(len(kept), n_frames)
+    out = _pick(series, rows).assign_coords(_sample_labels(run, kept, label))
+    if "scrubbed" in series.coords:
+        out = out.assign_coords(scrubbed=("sample", lost[rows].sum(axis=1)))
     out.attrs = dict(series.attrs) | {
         "t_r": run.t_r,
         "window": float(window),
         "lag": float(lag),
         "merge": None if merge is None else float(merge),
+        "label": label,
         "dropped": dropped,
         "short_blocks": sum(block.end - block.onset < window - TOLERANCE for block in kept),
+        "overlapping": _count_overlapping(run, kept, rows[:, 0], n_frames),
     }
-    return out
-
-
-def default_window(
-    runs: Iterable[Run],
-    conditions: Mapping[str, Sequence[str] | None] | None = None,
-    *,
-    merge: float | None = None,
-) -> float:
-    """Find the longest window that no block is shorter than.
-
-    Parameters
-    ----------
-    runs : iterable of Run
-        The runs.
-    conditions, merge
-        As :func:`make_windows` takes them; gaps at rest do not count.
-
-    Returns
-    -------
-    float
-        Seconds.
-
-    Raises
-    ------
-    DataError
-        If some block has no duration.
-
-    Examples
-    --------
-    >>> import pandas as pd
-    >>> events = pd.DataFrame({"onset": [0, 9], "duration": [8, 6], "trial_type": ["a", "b"]})
-    >>> run = Run("bold.nii.gz", events, 2.0, subject="01", task="faces")
-    >>> default_window([run]), default_window([run], {"a": ["a"]})
-    (6.0, 8.0)
-    """
-    found = ((run, b) for run in runs for b in _find_blocks(run, math.inf, conditions, merge))
-    run, shortest = min(found, key=lambda pair: pair[1].end - pair[1].onset, default=(None, None))
-    if shortest is None:
-        raise DataError("None of the runs has an event of the conditions. Choose other conditions.")
-    if shortest.end - shortest.onset <= TOLERANCE:
-        raise DataError(
-            f"{run.label}: {shortest.condition!r} at {shortest.onset:g} s lasts 0 s, so the length "
-            "of the windows cannot be taken from the events. Give window in seconds."
-        )
-    return round(shortest.end - shortest.onset, 6)
-
-
-def parse_conditions(words: Iterable[str]) -> dict[str, list[str]]:
-    """Read conditions as one writes them on a command line.
-
-    Parameters
-    ----------
-    words : iterable of str
-        ``"face"`` (a trial type by its own name), ``"stimulus=face,house"`` (a new name for one
-        or more) or ``"rest"`` (the gaps, unless a trial type is called so).
-
-    Returns
-    -------
-    dict of str to list of str
-        For :func:`make_windows`.
-
-    Raises
-    ------
-    ArgumentError
-        If a word is empty, says nothing after ``=``, or a name comes twice.
-
-    Examples
-    --------
-    >>> parse_conditions(["stimulus=face,house", "scene", "rest"])
-    {'stimulus': ['face', 'house'], 'scene': ['scene'], 'rest': []}
-    """
-    conditions: dict[str, list[str]] = {}
-    for word in words:
-        name, equals, listed = (part.strip() for part in word.partition("="))
-        types = [part.strip() for part in listed.split(",")] if equals else [name]
-        if not name or not all(types):
-            raise ArgumentError(
-                f"conditions must be words such as 'face', 'stimulus=face,house' or 'rest'. "
-                f"Got {word!r}."
-            )
-        if name in conditions:
-            raise ArgumentError(f"conditions must have different names. Got {name!r} twice.")
-        conditions[name] = [] if (name, equals) == (REST, "") else types
-    return conditions
+    return out.assign_coords(time=lag + run.t_r * np.arange(n_frames))
 
 
 def concat_windows(windows: Sequence[xr.DataArray]) -> xr.DataArray:
@@ -232,8 +170,9 @@ def concat_windows(windows: Sequence[xr.DataArray]) -> xr.DataArray:
     Returns
     -------
     xarray.DataArray of shape (sample, time, region)
-        All samples in the order given. Attributes on which runs disagree are left out; ``dropped``
-        and ``short_blocks`` are summed. A numeric coordinate of the regions on which the runs
+        All samples in the order given. Attributes on which runs disagree are left out; ``dropped``,
+        ``short_blocks`` and ``overlapping`` are summed. Where only some runs have ``scrubbed``, it
+        is 0 for the others. A numeric coordinate of the regions on which the runs
         differ (how many voxels a region has) is the smallest of them.
 
     Raises
@@ -241,7 +180,8 @@ def concat_windows(windows: Sequence[xr.DataArray]) -> xr.DataArray:
     ArgumentError
         If there is nothing to put together.
     DataError
-        If a run's regions, times or repetition time differ from the first one's; it is named.
+        If a run's regions, times, repetition time or kind of label differ from the first one's;
+        it is named.
 
     Examples
     --------
@@ -258,6 +198,8 @@ def concat_windows(windows: Sequence[xr.DataArray]) -> xr.DataArray:
     first = windows[0]
     for other in windows[1:]:
         _check_alike(first, other)
+    if any("scrubbed" in array.coords for array in windows):
+        windows = [_with_scrubbed(array) for array in windows]
     varying = _region_minima(windows)
     out = xr.concat(
         [array.drop_vars(varying) for array in windows],
@@ -268,7 +210,8 @@ def concat_windows(windows: Sequence[xr.DataArray]) -> xr.DataArray:
         combine_attrs="drop_conflicts",
     ).assign_coords(varying)
     out.attrs["dropped"] = [one for array in windows for one in array.attrs.get("dropped", [])]
-    out.attrs["short_blocks"] = sum(array.attrs.get("short_blocks", 0) for array in windows)
+    for name in ("short_blocks", "overlapping"):
+        out.attrs[name] = sum(array.attrs.get(name, 0) for array in windows)
     return out
 
 
@@ -280,6 +223,23 @@ def _check_lengths(window: float, lag: float, merge: float | None) -> None:
         if not number or not math.isfinite(value) or value < 0 or (name, value) == ("window", 0):
             allowed = "greater than 0" if name == "window" else "0 or more"
             raise ArgumentError(f"{name} must be a number of seconds, {allowed}. Got {value!r}.")
+
+
+def _check_share(max_scrubbed: float) -> None:
+    """Refuse a share that is none."""
+    number = isinstance(max_scrubbed, int | float | np.number)
+    if not number or isinstance(max_scrubbed, bool) or not 0 <= max_scrubbed <= 1:
+        raise ArgumentError(f"max_scrubbed must be a share from 0 to 1. Got {max_scrubbed!r}.")
+
+
+def _scrub(series: xr.DataArray, run: Run, sample_mask: object) -> tuple[xr.DataArray, np.ndarray]:
+    """Bridge the scrubbed frames; also which these are."""
+    if sample_mask is None and "scrubbed" in series.coords:
+        return series, np.asarray(series["scrubbed"].values, dtype=bool)
+    mask = as_mask(sample_mask, series.sizes["time"], run.label)
+    if mask is None:
+        return series, np.zeros(series.sizes["time"], dtype=bool)
+    return fill_scrubbed(series, mask), ~mask
 
 
 def _check_series(series: xr.DataArray, run: Run) -> float:
@@ -299,88 +259,20 @@ def _check_series(series: xr.DataArray, run: Run) -> float:
     return float(times[0])
 
 
-def _find_blocks(
-    run: Run, window: float, conditions: Mapping | None, merge: float | None
-) -> list[Block]:
-    """Find the blocks to cut windows from, by onset."""
-    name_of, gaps_wanted = _resolve_conditions(run, conditions)
-    blocks: list[Block] = []
-    for event in run.events.sort_values("onset", kind="stable").itertuples():
-        if event.trial_type not in name_of:
-            continue
-        name, onset = name_of[event.trial_type], float(event.onset)
-        end = onset + float(event.duration)
-        last = blocks[-1] if blocks else None
-        alike = merge is not None and last is not None and last.condition == name
-        if alike and onset - last.end <= merge + TOLERANCE:
-            blocks[-1] = last._replace(end=max(last.end, end))
-        else:
-            blocks.append(Block(name, onset, end))
-    if gaps_wanted:
-        blocks = sorted([*blocks, *_gaps(run, blocks, window)], key=lambda block: block.onset)
-    return blocks
-
-
-def _resolve_conditions(run: Run, conditions: Mapping | None) -> tuple[dict[str, str], bool]:
-    """Trial type to the name of its condition, and whether rest means the gaps."""
-    known = list(dict.fromkeys([*run.events["trial_type"], *run.trial_types]))
-    if conditions is None:
-        return {name: name for name in known}, False
-    if not conditions:
-        raise ArgumentError("conditions must name at least one condition. Got an empty dict.")
-    name_of: dict[str, str] = {}
-    gaps_wanted = False
-    for name, types in conditions.items():
-        types = [types] if isinstance(types, str) else list(types or ())
-        if not types and name == REST:
-            gaps_wanted = REST not in known
-            types = [] if gaps_wanted else [REST]
-        elif not types:
-            raise ArgumentError(f"conditions: {name!r} names no trial type; only 'rest' may.")
-        _check_types(run, name, types, known, name_of)
-        name_of |= dict.fromkeys(types, name)
-    return name_of, gaps_wanted
-
-
-def _check_types(run: Run, name: str, types: list, known: list, taken: Mapping) -> None:
-    """Refuse trial types that are unknown, or that another condition has."""
-    for kind in types:
-        if kind not in known:
-            raise ArgumentError(
-                f"conditions: {name!r} asks for the trial type {kind!r}, which {run.label} does "
-                f"not have. It has {shorten(map(repr, sorted(known)), 40)}."
-            )
-        if kind in taken:
-            raise ArgumentError(
-                f"conditions: the trial type {kind!r} is in both {taken[kind]!r} and {name!r}. "
-                "Put it in one of them."
-            )
-
-
-def _gaps(run: Run, blocks: Iterable[Block], window: float) -> list[Block]:
-    """Stretches of at least ``window`` s between events, none inside a joined block."""
-    onsets = run.events["onset"]
-    spans = list(zip(onsets, onsets + run.events["duration"], strict=True))
-    spans += [(block.onset, block.end) for block in blocks]
-    gaps, reached = [], None
-    for onset, end in sorted(spans):
-        if reached is not None and onset - reached >= window - TOLERANCE:
-            gaps.append(Block(REST, float(reached), float(onset)))
-        reached = end if reached is None else max(reached, end)
-    return gaps
-
-
 def _nearest(value: float) -> int:
     """Round to a whole number, halves up."""
     return math.floor(value + 0.5 + 1e-9)
 
 
-def _why_dropped(first: int, n_frames: int, n_volumes: int) -> str:
+def _why_dropped(first: int, n_frames: int, lost: np.ndarray, max_scrubbed: float) -> str:
     """Why a window cannot be cut, or an empty string."""
     if first < 0:
         return "begins before the run"
-    if first + n_frames > n_volumes:
-        return f"ends {first + n_frames - n_volumes} frames after the run"
+    if first + n_frames > len(lost):
+        return f"ends {first + n_frames - len(lost)} frames after the run"
+    n_lost = int(lost[first : first + n_frames].sum())
+    if n_lost > max_scrubbed * n_frames + TOLERANCE:
+        return f"has {n_lost} of {n_frames} frames scrubbed"
     return ""
 
 
@@ -392,19 +284,45 @@ def _warn_dropped(run: Run, dropped: list[dict]) -> None:
         warnings.warn(text, stacklevel=3)
 
 
-def _stack(
-    series: xr.DataArray, run: Run, kept: list[Block], frames: list, n_frames: int
-) -> xr.DataArray:
-    """Pick the frames of every window and label the samples."""
-    rows = np.asarray(frames, dtype=int).reshape(len(kept), n_frames)
-    picked = series.drop_vars("time", errors="ignore").isel(
-        time=xr.DataArray(rows, dims=("sample", "time"))
-    )
+def _count_overlapping(run: Run, blocks: list[Block], firsts: np.ndarray, n_frames: int) -> int:
+    """Count, and warn of, windows mostly in common with one of another condition."""
+    shared = np.zeros(len(blocks), dtype=bool)
+    for k, block in enumerate(blocks):
+        near = np.flatnonzero(2 * np.abs(firsts - firsts[k]) < n_frames)
+        shared[k] = any(blocks[other].condition != block.condition for other in near)
+    if shared.any():
+        each = (
+            f"{block.condition} at {block.onset:g} s"
+            for block, common in zip(blocks, shared, strict=True)
+            if common
+        )
+        warnings.warn(
+            f"{run.label}: {shared.sum()} windows share more than half of their frames with one "
+            f"of another condition: {shorten(each, 4)}. Choose conditions that do not overlap, "
+            "pool them, or take a shorter window.",
+            stacklevel=3,
+        )
+    return int(shared.sum())
+
+
+def _pick(series: xr.DataArray, rows: np.ndarray) -> xr.DataArray:
+    """Pick the frames of every window."""
+    plain = series.drop_vars(["time", "scrubbed"], errors="ignore")
+    picked = plain.isel(time=xr.DataArray(rows, dims=("sample", "time")))
+    return picked.transpose("sample", "time", "region")
+
+
+def _sample_labels(run: Run, blocks: list[Block], label: str) -> dict:
+    """Label the samples of a run."""
     names = {"subject": run.subject, "session": run.session, "task": run.task, "run": run.run}
-    coords = {key: ("sample", np.full(len(kept), value)) for key, value in names.items()}
-    coords["condition"] = ("sample", np.array([block.condition for block in kept], dtype=str))
-    coords["onset"] = ("sample", np.array([block.onset for block in kept], dtype=float))
-    return picked.transpose("sample", "time", "region").assign_coords(coords)
+    coords = {key: ("sample", np.full(len(blocks), value)) for key, value in names.items()}
+    own = np.array([block.condition for block in blocks], dtype=str)
+    coords["condition"] = ("sample", own)
+    coords["onset"] = ("sample", np.array([block.onset for block in blocks], dtype=float))
+    if label == "task":
+        coords["condition"] = ("sample", np.where(own == REST, REST, run.task).astype(str))
+        coords["block"] = ("sample", own)
+    return coords
 
 
 def _run_name(windows: xr.DataArray) -> str:
@@ -423,6 +341,9 @@ def _check_alike(first: xr.DataArray, other: xr.DataArray) -> None:
         both = [array.coords[name].values for array in (first, other) if name in array.coords]
         if len(both) == 1 or (both and not np.array_equal(*both)):
             raise DataError(f"{where}: their {name} labels differ. Use one atlas for all runs.")
+    labels = [array.attrs.get("label", LABELS[0]) for array in (first, other)]
+    if labels[0] != labels[1]:
+        raise DataError(f"{where}: they are labelled by {labels[1]}, not by {labels[0]}.")
     t_r = (first.attrs.get("t_r"), other.attrs.get("t_r"))
     if first.sizes["time"] != other.sizes["time"] or not np.allclose(first.time, other.time):
         raise DataError(
@@ -431,6 +352,13 @@ def _check_alike(first: xr.DataArray, other: xr.DataArray) -> None:
         )
     if None not in t_r and not math.isclose(*t_r, rel_tol=1e-6):
         raise DataError(f"{where}: t_r {t_r[0]} and {t_r[1]} s. Give runs of one repetition time.")
+
+
+def _with_scrubbed(windows: xr.DataArray) -> xr.DataArray:
+    """Windows of a run without a mask have no scrubbed frames."""
+    if "scrubbed" in windows.coords:
+        return windows
+    return windows.assign_coords(scrubbed=("sample", np.zeros(windows.sizes["sample"], dtype=int)))
 
 
 def _region_minima(windows: list[xr.DataArray]) -> dict:

@@ -7,19 +7,28 @@ doi:10.1016/j.neuroimage.2013.05.033) is a folder
 duration in seconds and a weight, one file an event type) and ``Movement_Regressors.txt``.
 """
 
-import re
+import itertools
 import warnings
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
+from neurosal.errors import ArgumentError, DataError, check_one_of
+from neurosal.loaders.hcp_files import (
+    ENDINGS,
+    T_R,
+    find_image,
+    hcp_folders,
+    read_evs,
+    read_hcp_header,
+    read_movement,
+    run_folders,
+)
+from neurosal.loaders.runs import Run, choose_subjects, shorten
 
-from neurosal.errors import DataError
-from neurosal.loaders.runs import Run, choose_subjects, read_header, shorten, tidy_events
-
-SPACE = "MNI152NLin6Asym"
-T_R = 0.72
+SPACES = {"volume": "MNI152NLin6Asym", "cifti": "fsLR"}
 ENCODINGS = ("LR", "RL")
+ALL = "all"
 
 #: The block conditions of each task; a run's events hold every other event type too.
 HCP_BLOCKS: dict[str, tuple[str, ...]] = {
@@ -31,10 +40,6 @@ HCP_BLOCKS: dict[str, tuple[str, ...]] = {
     "SOCIAL": ("mental", "rnd"),
     "WM": tuple(f"{n}bk_{what}" for n in (0, 2) for what in ("body", "faces", "places", "tools")),
 }
-
-_RUN_FOLDER = re.compile(r"tfMRI_(?P<task>[A-Za-z0-9]+)_(?P<run>LR|RL)$")
-_AXES = [f"{kind}_{axis}" for kind in ("trans", "rot") for axis in "xyz"]
-_MOVEMENT = [*_AXES, *(f"{name}_derivative1" for name in _AXES)]
 
 
 def is_hcp(root: str | Path) -> bool:
@@ -56,33 +61,78 @@ def is_hcp(root: str | Path) -> bool:
     >>> is_hcp(tempfile.mkdtemp())
     False
     """
-    return next(_run_folders(Path(root)), None) is not None
+    return next(run_folders(root), None) is not None
 
 
-def find_hcp_runs(root: str | Path, *, task: str, subjects: list[str] | None = None) -> list[Run]:
-    """Find the runs of one task in a folder in the HCP's layout.
+def hcp_conditions(task: str | Sequence[str]) -> dict[str, list[str]]:
+    """Name the block conditions of one or more tasks, as :func:`neurosal.make_windows` takes them.
+
+    Parameters
+    ----------
+    task : str or sequence of str
+        The seven tasks' names; small letters will do, and ``"all"`` are all seven.
+
+    Returns
+    -------
+    dict of str to list of str
+        Each condition by its own name.
+
+    Raises
+    ------
+    ArgumentError
+        If there is no such task.
+
+    Examples
+    --------
+    >>> hcp_conditions(["GAMBLING", "SOCIAL"])
+    {'win': ['win'], 'loss': ['loss'], 'mental': ['mental'], 'rnd': ['rnd']}
+    """
+    tasks = [task] if isinstance(task, str) else list(task)
+    if tasks == [ALL]:
+        tasks = list(HCP_BLOCKS)
+    blocks = (HCP_BLOCKS[check_one_of("task", name.upper(), HCP_BLOCKS)] for name in tasks)
+    return {name: [name] for names in blocks for name in names}
+
+
+def find_hcp_runs(
+    root: str | Path,
+    *,
+    task: str | Sequence[str],
+    subjects: list[str] | None = None,
+    kind: str = "volume",
+    runs: Sequence[str] | None = ENCODINGS,
+) -> list[Run]:
+    """Find the runs of one task or several in a folder in the HCP's layout.
 
     Parameters
     ----------
     root : str or pathlib.Path
         The folder that holds one folder a subject.
-    task : str
-        ``"MOTOR"``, ``"WM"``, ...; small letters will do.
+    task : str or sequence of str
+        ``"MOTOR"``, ``["MOTOR", "WM"]``, ...; small letters will do. ``"all"`` takes every task
+        there, to tell tasks apart (``label="task"`` of :func:`neurosal.make_windows`).
     subjects : list of str, optional
         Which subjects; None takes all.
+    kind : {"volume", "cifti"}
+        The volumes, or the grayordinates (``.dtseries.nii``): those aligned by areal features
+        (``_Atlas_MSMAll``), or else by folding (``_Atlas``), which is noted.
+    runs : sequence of {"LR", "RL"}, optional
+        The phase encodings wanted; None takes those that are there for some subject.
 
     Returns
     -------
     list of Run
-        By subject and run (``"LR"``, ``"RL"``). ``events`` holds all event files, each by its
-        name without ``.txt``; the blocks among them are in ``HCP_BLOCKS``. Empty event files are
-        noted. ``confounds`` holds the movement regressors: translations (mm), rotations (degrees)
-        and their derivatives. A run that a subject lacks is warned of.
+        By subject, task and run (``"LR"``, ``"RL"``). ``events`` holds all event files, each by
+        its name without ``.txt``; the blocks among them are in ``HCP_BLOCKS``, as conditions in
+        :func:`hcp_conditions`. Empty event files are noted; ``trial_types`` holds the types of all
+        runs found. ``confounds`` holds the movement regressors, translations (mm), rotations
+        (degrees) and their derivatives, and ``rmsd``, the relative displacement of the head (mm).
+        A run that a subject lacks is warned of; :func:`neurosal.inspect_study` lists them.
 
     Raises
     ------
     ArgumentError
-        If a subject is not there.
+        If a subject is not there, or an argument is none of those above.
     DataError
         If the folder has another layout, the task is not there, or a file is not as it should be.
 
@@ -93,89 +143,119 @@ def find_hcp_runs(root: str | Path, *, task: str, subjects: list[str] | None = N
         ...
     neurosal.errors.DataError: nowhere is not a folder. Give the folder that holds ...
     """
-    root, task = Path(root), task.upper()
-    everything = _all_run_folders(root)
-    tasks = sorted({name for _, name, _ in everything})
-    if task not in tasks:
-        raise DataError(f"{root} has no task {task!r}. Tasks there: {shorten(tasks)}.")
-    found = sorted({subject for subject, _, _ in everything})
-    chosen = choose_subjects(found, subjects, root)
-    runs, missing = [], []
-    for subject in chosen:
-        for encoding in ENCODINGS:
-            folder = everything.get((subject, task, encoding))
-            image = folder and _find_image(folder)
-            if image:
-                runs.append(_read_run(image, subject, task, encoding))
-            else:
-                missing.append(f"{subject} {encoding}")
-    _report_missing(missing, runs, task, root)
-    return runs
+    root = Path(root)
+    check_one_of("kind", kind, ENDINGS)
+    folders = hcp_folders(root)
+    tasks = _choose_tasks(task, folders, root)
+    encodings = _choose_encodings(runs, folders, tasks)
+    chosen = choose_subjects(sorted({subject for subject, _, _ in folders}), subjects, root)
+    found, missing = [], []
+    for key in itertools.product(chosen, tasks, encodings):
+        image = find_image(folders[key], kind) if key in folders else None
+        if image:
+            found.append(_read_run(image, *key))
+        else:
+            missing.append(key)
+    if not found:
+        _refuse_none(root, missing, kind, folders)
+    _warn_missing(missing, found, root)
+    _warn_mixed(found)
+    types = tuple(sorted({name for run in found for name in run.trial_types}))
+    return [replace(run, trial_types=types) for run in found]
 
 
-def _run_folders(root: Path):
-    """Yield every folder of a task run."""
-    for folder in root.glob("*/MNINonLinear/Results/tfMRI_*"):
-        if _RUN_FOLDER.match(folder.name) and folder.is_dir():
-            yield folder
-
-
-def _all_run_folders(root: Path) -> dict[tuple[str, str, str], Path]:
-    """(subject, task, run) to folder; an error if there is none."""
-    expected = "{subject}/MNINonLinear/Results/tfMRI_{TASK}_{LR|RL}/"
-    if not root.is_dir():
-        raise DataError(f"{root} is not a folder. Give the folder that holds {expected}.")
-    if (root / "MNINonLinear").is_dir():
-        raise DataError(f"{root} is the folder of one subject. Give the one above it.")
-    everything = {}
-    for folder in _run_folders(root):
-        match = _RUN_FOLDER.match(folder.name)
-        everything[folder.parents[2].name, match["task"].upper(), match["run"]] = folder
-    if not everything:
-        raise DataError(f"{root} is not in the HCP's layout: it holds no {expected}.")
-    return everything
-
-
-def _find_image(folder: Path) -> Path | None:
-    """Find the volume of a run, if it is there."""
-    for ending in (".nii.gz", ".nii"):
-        image = folder / f"{folder.name}{ending}"
-        if image.is_file():
-            return image
-    return None
-
-
-def _report_missing(missing: list[str], runs: list[Run], task: str, root: Path) -> None:
-    """Warn once of all runs that are not there; an error if none is."""
-    if not runs:
-        raise DataError(
-            f"{root} holds no volume of the task {task} for the subjects chosen "
-            f"(tfMRI_{task}_LR.nii.gz and so on). Download the volumes, not only the EVs."
-        )
+def _choose_tasks(task: str | Sequence[str], folders: dict, root: Path) -> list[str]:
+    """Bring the tasks asked for to a list; an error if one is not there."""
+    there = sorted({name for _, name, _ in folders})
+    wanted = [task] if isinstance(task, str) else list(task)
+    if wanted == [ALL]:
+        return there
+    wanted = list(dict.fromkeys(name.upper() for name in wanted))
+    missing = [name for name in wanted if name not in there]
     if missing:
+        raise DataError(
+            f"{root} has no task {', '.join(map(repr, missing))}. Tasks there: {shorten(there)}."
+        )
+    if not wanted:
+        raise ArgumentError(f"task must name one task or more, of {shorten(there)}. Got none.")
+    return wanted
+
+
+def _choose_encodings(
+    runs: Sequence[str] | None, folders: dict, tasks: list[str]
+) -> tuple[str, ...]:
+    """Bring the phase encodings asked for to a tuple, in the order of the HCP."""
+    if runs is None:
+        wanted = {encoding for _, task, encoding in folders if task in tasks}
+    else:
+        wanted = {runs} if isinstance(runs, str) else set(runs)
+        for encoding in sorted(wanted):
+            check_one_of("runs", encoding, ENCODINGS)
+    if not wanted:
+        raise ArgumentError("runs must name 'LR', 'RL' or both. Got none.")
+    return tuple(encoding for encoding in ENCODINGS if encoding in wanted)
+
+
+def _refuse_none(root: Path, missing: list[tuple], kind: str, folders: dict) -> None:
+    """Say why no run was found."""
+    tasks = list(dict.fromkeys(task for _, task, _ in missing))
+    example = f"tfMRI_{tasks[0]}_{missing[0][2]}{ENDINGS[kind][0]}"
+    other = next(name for name in ENDINGS if name != kind)
+    what = {"volume": "volume", "cifti": "grayordinates"}
+    if any(find_image(folders[key], other) for key in missing if key in folders):
+        remedy = f"There are {what[other]}: choose kind={other!r}."
+    else:
+        remedy = "Download the images, not only the EVs."
+    raise DataError(
+        f"{root} holds no {what[kind]} of the task {', '.join(tasks)} for the subjects chosen "
+        f"({example} and so on). {remedy}"
+    )
+
+
+def _warn_missing(missing: list[tuple], found: list[Run], root: Path) -> None:
+    """Warn once of all runs that are not there; an encoding that nobody has is told as such."""
+    have = {(run.task, run.run) for run in found}
+    absent = sorted({key[1:] for key in missing} - have)
+    if absent:
+        pairs = ", ".join(f"{task} {encoding}" for task, encoding in absent)
         warnings.warn(
-            f"{root} has no volume for {len(missing)} runs of {task}, which are left out: "
-            f"{shorten(missing)}.",
+            f"{root} has no run {pairs} of any subject chosen. Give runs with the encodings "
+            "there are, or runs=None, if that is as it should be.",
+            stacklevel=3,
+        )
+    single = [key for key in missing if key[1:] in have]
+    if single:
+        tasks = sorted({task for _, task, _ in single})
+        short = len({run.task for run in found} | set(tasks)) == 1
+        names = (f"{key[0]} {key[2]}" if short else " ".join(key) for key in single)
+        warnings.warn(
+            f"{root} has no image for {len(single)} runs of {', '.join(tasks)}, which are left "
+            f"out: {shorten(names)}.",
+            stacklevel=3,
+        )
+
+
+def _warn_mixed(found: list[Run]) -> None:
+    """Warn of runs that are aligned in different ways."""
+    folded = [run.label for run in found if run.img.name.endswith(ENDINGS["cifti"][1])]
+    if folded and len(folded) < len(found):
+        warnings.warn(
+            f"{len(folded)} of {len(found)} runs are aligned by folding (_Atlas), the others by "
+            f"areal features (_Atlas_MSMAll): {shorten(folded)}. Download the missing files to "
+            "compare like with like.",
             stacklevel=3,
         )
 
 
 def _read_run(image: Path, subject: str, task: str, encoding: str) -> Run:
     """Read all that belongs to one run but its voxels."""
-    n_volumes, t_r = read_header(image)
-    if t_r is None or abs(t_r - T_R) > 0.01:
-        said = "none" if t_r is None else f"{t_r:g} s"
-        raise DataError(
-            f"{image}: the header gives the repetition time as {said}; the HCP's is {T_R} s. "
-            "Correct pixdim[4] and the unit of time (xyzt_units), or convert the data to BIDS."
-        )
-    events, empty = _read_evs(image.parent / "EVs")
-    events, notes = tidy_events(events, image.parent / "EVs")
-    if empty:
-        notes += (f"empty event files, no such event in this run: {', '.join(empty)}",)
-    confounds = _read_movement(image.parent / "Movement_Regressors.txt", n_volumes)
-    if confounds is None:
-        notes += ("no Movement_Regressors.txt: confounds are unknown",)
+    n_volumes = read_hcp_header(image)
+    events, notes, empty = read_evs(image.parent / "EVs", run_length=n_volumes * T_R)
+    confounds, more = read_movement(image.parent, n_volumes)
+    notes += more
+    cifti = image.name.endswith(".dtseries.nii")
+    if image.name.endswith(ENDINGS["cifti"][1]):
+        notes += ("grayordinates aligned by folding: there is no _Atlas_MSMAll.dtseries.nii",)
     return Run(
         image,
         events,
@@ -184,56 +264,8 @@ def _read_run(image: Path, subject: str, task: str, encoding: str) -> Run:
         task=task,
         run=encoding,
         confounds=confounds,
-        space=SPACE,
+        space=SPACES["cifti" if cifti else "volume"],
         notes=notes,
         trial_types=tuple(sorted([*empty, *events["trial_type"].unique()])),
+        rotations="degrees",
     )
-
-
-def _read_evs(folder: Path) -> tuple[pd.DataFrame, list[str]]:
-    """Read every event file of a run; also the names of the empty ones."""
-    files = [path for path in sorted(folder.glob("*.txt")) if path.stem.lower() != "sync"]
-    if not files:
-        raise DataError(f"{folder} holds no event files (*.txt). Download the run's EVs folder.")
-    tables, empty = [], []
-    for path in files:
-        rows = _read_numbers(path)
-        if not rows.size:
-            empty.append(path.stem)
-            continue
-        if rows.shape[1] != 3:
-            raise DataError(
-                f"{path} has {rows.shape[1]} columns where an event file has three: onset, "
-                "duration, weight. Remove the file or correct it."
-            )
-        table = pd.DataFrame(rows[:, :2], columns=["onset", "duration"])
-        tables.append(table.assign(trial_type=path.stem))
-    columns = ["onset", "duration", "trial_type"]
-    return pd.concat(tables) if tables else pd.DataFrame(columns=columns), empty
-
-
-def _read_numbers(path: Path) -> np.ndarray:
-    """Read a file of numbers only, as a table; an empty one has size 0."""
-    try:
-        lines = [line.split() for line in path.read_text(encoding="utf-8").splitlines()]
-        rows = np.array([line for line in lines if line], dtype=float)
-    except (ValueError, OSError) as error:
-        raise DataError(
-            f"Cannot read {path} as columns of numbers: {error}. Remove the file or correct it."
-        ) from error
-    if not np.isfinite(rows).all():
-        raise DataError(f"{path} holds values that are not finite. Correct or remove these rows.")
-    return rows
-
-
-def _read_movement(path: Path, n_volumes: int) -> pd.DataFrame | None:
-    """Read the movement regressors, None where there are none."""
-    if not path.is_file():
-        return None
-    rows = _read_numbers(path)
-    if rows.ndim != 2 or rows.shape[1] not in (6, 12) or len(rows) != n_volumes:
-        raise DataError(
-            f"{path} has the shape {rows.shape}; 6 or 12 columns and {n_volumes} rows, one a "
-            "volume, are expected. Download it anew or remove it."
-        )
-    return pd.DataFrame(rows, columns=_MOVEMENT[: rows.shape[1]])

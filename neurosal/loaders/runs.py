@@ -1,6 +1,7 @@
-"""The record that every loader returns, and the two checks that every loader makes."""
+"""The record that every loader returns, and the checks that every loader makes."""
 
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from neurosal.errors import ArgumentError, DataError
 UNREADABLE = (ImageFileError, HeaderDataError, OSError, EOFError, ValueError, zlib.error)
 SECONDS_PER_UNIT = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6, "unknown": 1.0}
 
+#: Confounds that measure how far the head moved; they tell frames to scrub, and are not regressed.
+DISPLACEMENTS = ("framewise_displacement", "rmsd")
+
 
 @dataclass(frozen=True)
 class Run:
@@ -22,8 +26,9 @@ class Run:
 
     Attributes
     ----------
-    img : pathlib.Path or nibabel image
-        The 4D volume.
+    img : pathlib.Path, dict or nibabel image
+        The 4D volume; a ``.dtseries.nii``; or ``{"left": path, "right": path}`` of two
+        ``.func.gii`` files.
     events : pandas.DataFrame
         Columns ``onset`` (s from the run's start), ``duration`` (s), ``trial_type``; by onset.
     t_r : float
@@ -41,6 +46,8 @@ class Run:
     trial_types : tuple of str
         Types of the task that may be asked for though this run has no such event (an empty event
         file, a type that only other runs have); those of ``events`` need not be repeated.
+    rotations : {"radians", "degrees"}
+        Unit of the rotations ``rot_x``, ``rot_y``, ``rot_z`` among the confounds.
 
     Examples
     --------
@@ -49,7 +56,7 @@ class Run:
     'sub-100307 task-MOTOR run-LR'
     """
 
-    img: Path | object
+    img: Path | dict | object
     events: pd.DataFrame
     t_r: float
     subject: str
@@ -60,6 +67,14 @@ class Run:
     space: str = ""
     notes: tuple[str, ...] = field(default_factory=tuple)
     trial_types: tuple[str, ...] = ()
+    rotations: str = "radians"
+
+    @property
+    def image_name(self) -> str:
+        """The image's file, both files of a pair, or what is in memory; for messages."""
+        if isinstance(self.img, dict):
+            return " and ".join(str(one) for one in self.img.values())
+        return str(self.img) if isinstance(self.img, str | Path) else "the image in memory"
 
     @property
     def label(self) -> str:
@@ -128,25 +143,39 @@ def _header_t_r(header: nibabel.Nifti1Header) -> float | None:
     return round(step * unit, 9) if np.isfinite(step) and step > 0 else None
 
 
-def tidy_events(table: pd.DataFrame, source: str | Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
+def tidy_events(
+    table: pd.DataFrame,
+    source: str | Path,
+    *,
+    event_column: str = "trial_type",
+    keep: Sequence[str] = (),
+    run_length: float | None = None,
+) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """Check an event table, sort it, and drop rows without a type.
 
-    An onset may be negative: the event began before the first volume that was kept. Windows that
-    would begin there are dropped by :func:`~neurosal.loaders.events.make_windows`.
+    An onset may be negative: the event began before the first volume that was kept; and it may
+    lie behind the run's end. Windows that would leave the run are dropped by
+    :func:`~neurosal.loaders.events.make_windows`.
 
     Parameters
     ----------
     table : pandas.DataFrame
-        Columns ``onset``, ``duration`` (s), ``trial_type``; others are left out.
+        Columns ``onset``, ``duration`` (s) and the one of types; others are left out.
     source : str or pathlib.Path
         The file, for messages.
+    event_column : str
+        The column that tells the events' types.
+    keep : sequence of str
+        Further columns to keep (``response_time``); as numbers if all their values are.
+    run_length : float, optional
+        Length of the run in seconds, to note events behind its end.
 
     Returns
     -------
     events : pandas.DataFrame
-        ``onset`` and ``duration`` as floats, ``trial_type`` as text, by onset.
+        ``onset`` and ``duration`` as floats, ``trial_type`` as text, by onset; then ``keep``.
     notes : tuple of str
-        What was changed.
+        What was changed, and what is odd.
 
     Raises
     ------
@@ -161,38 +190,68 @@ def tidy_events(table: pd.DataFrame, source: str | Path) -> tuple[pd.DataFrame, 
     ([{'onset': 9.0, 'duration': 2.0, 'trial_type': 'face'}],
      ('events.tsv: 1 of 2 rows dropped for want of a trial_type',))
     """
-    _check_columns(table, source)
+    _check_columns(table, source, event_column, keep)
     notes = []
-    typed = table["trial_type"].notna()
+    typed = table[event_column].notna()
     if not typed.all():
         count = f"{(~typed).sum()} of {len(table)}"
-        notes.append(f"{source}: {count} rows dropped for want of a trial_type")
-    events = table.loc[typed, ["onset", "duration", "trial_type"]].copy()
-    events["trial_type"] = events["trial_type"].astype(str)
-    untimed = events["duration"].isna()
+        notes.append(f"{source}: {count} rows dropped for want of a {event_column}")
+    table = table[typed]
+    events = pd.DataFrame({"onset": _numbers(table["onset"], source)})
+    untimed = table["duration"].isna()
     if untimed.any():
         notes.append(f"{source}: {untimed.sum()} events without a duration taken as 0 s long")
-    events["onset"] = _numbers(events["onset"], source)
-    events["duration"] = _numbers(events["duration"].fillna(0), source)
+    events["duration"] = _numbers(table["duration"].fillna(0), source)
+    events["trial_type"] = table[event_column].astype(str)
+    for name in keep:
+        events[name] = _as_numbers_if_all_are(table[name])
+    _check_durations(events, source)
+    notes += _odd_times(events, source, run_length)
+    return events.sort_values("onset", kind="stable", ignore_index=True), tuple(notes)
+
+
+def _check_columns(
+    table: pd.DataFrame, source: str | Path, event_column: str, keep: Sequence[str]
+) -> None:
+    """Say which of the columns is not there."""
+    wanted = ("onset", "duration", event_column, *keep)
+    missing = [name for name in wanted if name not in table]
+    if missing:
+        raise DataError(
+            f"{source} has no column {', '.join(map(repr, missing))}. Columns found: "
+            f"{', '.join(map(repr, table.columns))}. Give a tab-separated table with the columns "
+            "onset and duration (seconds) and trial_type, or name the column that tells the "
+            "events' types (event_column)."
+        )
+
+
+def _check_durations(events: pd.DataFrame, source: str | Path) -> None:
+    """Refuse negative durations."""
     if (events["duration"] < 0).any():
         raise DataError(
             f"{source} has a negative duration ({events['duration'].min():g} s). Durations are "
             "in seconds, 0 or longer: correct the file."
         )
+
+
+def _odd_times(events: pd.DataFrame, source: str | Path, run_length: float | None) -> list[str]:
+    """Notes of events that begin outside the run."""
+    notes = []
     if (events["onset"] < 0).any():
         notes.append(f"{source}: {(events['onset'] < 0).sum()} events begin before the run")
-    return events.sort_values("onset", kind="stable", ignore_index=True), tuple(notes)
-
-
-def _check_columns(table: pd.DataFrame, source: str | Path) -> None:
-    """Say which of the three columns is not there."""
-    missing = [name for name in ("onset", "duration", "trial_type") if name not in table]
-    if missing:
-        raise DataError(
-            f"{source} has no column {', '.join(map(repr, missing))}. Columns found: "
-            f"{', '.join(map(repr, table.columns))}. Give a tab-separated table with the columns "
-            "onset and duration (seconds) and trial_type."
+    late = 0 if run_length is None else int((events["onset"] >= run_length).sum())
+    if late:
+        notes.append(
+            f"{source}: {late} events begin after the run's end at {run_length:g} s, the last at "
+            f"{events['onset'].max():g} s"
         )
+    return notes
+
+
+def _as_numbers_if_all_are(column: pd.Series) -> pd.Series:
+    """Turn a column into floats unless some value is no number."""
+    numbers = pd.to_numeric(column, errors="coerce").astype(float)
+    return column if (numbers.isna() & column.notna()).any() else numbers
 
 
 def _numbers(column: pd.Series, source: str | Path) -> pd.Series:

@@ -7,5 +7,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "atlas": ["Atlas", "list_atlases", "load_atlas"],
         "extract": ["extract_regions"],
+        "grayordinates": ["GrayordinateAtlas"],
+        "maps": ["MapsAtlas"],
     },
 )

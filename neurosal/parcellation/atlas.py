@@ -1,8 +1,11 @@
 """Atlases: a label image and a table that says what the labels are.
 
 An :class:`Atlas` holds both and checks that they fit each other once, so that every later stage can
-map by label id and never by position. :func:`load_atlas` knows three that ship with the package,
-those that nilearn downloads, and any files a user has.
+map by label id and never by position. Labels of grayordinates and surfaces make a
+:class:`~neurosal.parcellation.grayordinates.GrayordinateAtlas`, maps of weights a
+:class:`~neurosal.parcellation.maps.MapsAtlas`; all are made by :meth:`Atlas.from_files` and
+:func:`load_atlas`, which knows three atlases that ship with the package, those that nilearn
+downloads, and any files a user has.
 
 >>> atlas = load_atlas("dosenbach160")
 >>> len(atlas.regions), atlas.regions["network"].nunique(), atlas.space
@@ -21,16 +24,20 @@ import pandas as pd
 
 from neurosal.errors import ArgumentError, DataError, check_one_of
 from neurosal.parcellation import fetchers
-from neurosal.parcellation.beside import guess_space, name_from, read_sidecar, table_beside
-from neurosal.parcellation.files import open_image, read_values, shown
+from neurosal.parcellation.base import RegionAtlas
+from neurosal.parcellation.beside import describe, read_sidecar, table_beside
+from neurosal.parcellation.files import open_any, open_image, read_values
+from neurosal.parcellation.grayordinates import GrayordinateAtlas
 from neurosal.parcellation.grids import resample_labels, same_grid
-from neurosal.parcellation.tables import complete_table, read_table
+from neurosal.parcellation.label_files import is_on_surface, read_dlabel, read_surface_labels
+from neurosal.parcellation.maps import MapsAtlas
+from neurosal.parcellation.tables import complete_table, fit_table, read_table
 
 OFFLINE = {"dosenbach160": "Dosenbach160", "power264": "Power264", "seitzman300": "Seitzman300"}
 
 
 @dataclass(frozen=True, eq=False)
-class Atlas:
+class Atlas(RegionAtlas):
     """A label image with a table of its regions.
 
     Building one checks it: labels become 32-bit integers, the table is put in the order of the
@@ -78,10 +85,8 @@ class Atlas:
         labels = _integer_labels(self.labels, self.name)
         regions = complete_table(self.regions, source=f"The table of {self.name}")
         object.__setattr__(self, "labels", labels)
-        object.__setattr__(self, "regions", _fit_table(labels, regions, self.name))
-
-    def __len__(self) -> int:
-        return len(self.regions)
+        present = np.unique(np.asarray(labels.dataobj))
+        object.__setattr__(self, "regions", fit_table(present, regions, self.name))
 
     @cached_property
     def hash(self) -> str:
@@ -89,36 +94,43 @@ class Atlas:
         digest = hashlib.sha256(np.ascontiguousarray(np.asarray(self.labels.dataobj), "<i4"))
         digest.update(str(self.labels.shape).encode())
         digest.update(np.ascontiguousarray(self.labels.affine, "<f8"))
-        digest.update(self.regions.to_csv(index=False, lineterminator="\n").encode())
+        digest.update(self.table_text())
         return digest.hexdigest()
 
     @classmethod
     def from_files(
         cls,
-        dseg: str | Path | nib.spatialimages.SpatialImage,
+        dseg: str | Path | nib.spatialimages.SpatialImage | nib.Cifti2Image | tuple | dict,
         table: str | Path | pd.DataFrame | None = None,
         *,
         space: str | None = None,
         name: str | None = None,
-    ) -> "Atlas":
-        """Read a label image of your own with its table.
+        label_map: int | str | None = None,
+    ) -> "Atlas | GrayordinateAtlas | MapsAtlas":
+        """Read an atlas of your own with its table, whatever its kind.
 
         Parameters
         ----------
-        dseg : str, pathlib.Path or nibabel image
-            The label image of shape (x, y, z).
+        dseg : str, pathlib.Path, nibabel image, tuple or dict
+            A label image of shape (x, y, z); a CIFTI ``.dlabel.nii``; a pair ``(left, right)`` or
+            a dict of ``"left"`` and ``"right"`` of ``.label.gii`` or ``.annot`` files; or weights
+            of shape (x, y, z, region).
         table : str, pathlib.Path, pandas.DataFrame or None
             A BIDS ``_dseg.tsv``, a FreeSurfer colour table or the two-line Schaefer/Tian text.
-            None looks for the table beside the image, by BIDS names.
+            None looks for the table beside the image, by BIDS names, or takes the one inside a
+            CIFTI, GIFTI or ``.annot`` file.
         space : str or None
             The space of the labels; None reads it from the file name.
         name : str or None
             The atlas's name; None reads it from the file name.
+        label_map : int, str or None
+            Position or name of the map in a CIFTI or GIFTI file that has several.
 
         Returns
         -------
-        Atlas
-            With ``source``, ``licence`` and ``citation`` of a JSON file beside the image.
+        Atlas, GrayordinateAtlas or MapsAtlas
+            Of volumes, of surfaces and grayordinates, or of weights, with ``source``, ``licence``
+            and ``citation`` of a JSON file beside the image.
 
         Raises
         ------
@@ -136,25 +148,24 @@ class Atlas:
         ...     Atlas.from_files(img).regions["name"].tolist()
         ['label_1', 'label_2']
         """
+        choices = {"table": table, "space": space, "name": name, "label_map": label_map}
+        if is_on_surface(dseg):
+            return read_surface_labels(dseg, **choices)
         path = Path(dseg) if isinstance(dseg, str | Path) else None
-        labels = open_image(dseg) if path else dseg
-        if table is None and path:
-            table = table_beside(path)
+        img = open_any(path) if path else dseg
+        if isinstance(img, nib.Cifti2Image):
+            return read_dlabel(img, **choices)
+        if label_map is not None:
+            raise ArgumentError(f"label_map is for CIFTI and GIFTI files. Got it with {dseg}.")
+        img = open_image(path) if path else dseg
+        table = table_beside(path) if table is None and path else table
         if table is None:
-            table = _numbered(labels, path or "the image")
-        if isinstance(table, str | Path):
-            table = read_table(table)
-        notes = read_sidecar(path) if path else {}
-        return cls(
-            labels,
-            table,
-            name=name or notes.get("Name") or name_from(path),
-            space=guess_space(path) if space is None else space,
-            source=str(notes.get("Source") or path or "an image in memory"),
-            licence=str(notes.get("License", "")),
-            citation=str(notes.get("Citation", "")),
-            approximate=bool(notes.get("Approximate", False)),
-        )
+            table = _numbered(img, path or "the image")
+        table = read_table(table) if isinstance(table, str | Path) else table
+        kind = MapsAtlas if _is_maps(img) else cls
+        approximate = bool(path and read_sidecar(path).get("Approximate", False))
+        notes = describe(path, name=name, space=space)
+        return kind(img, table, **notes, approximate=approximate)
 
     def resample_to(self, img: nib.spatialimages.SpatialImage) -> nib.Nifti1Image:
         """Give the labels on the grid of an image, by nearest neighbour.
@@ -180,26 +191,6 @@ class Atlas:
             return self.labels
         return resample_labels(self.labels, img)
 
-    def rows_of(self, label_ids: np.ndarray) -> np.ndarray:
-        """Give the rows of ``regions`` that hold label ids.
-
-        Parameters
-        ----------
-        label_ids : numpy.ndarray
-            Labels of this atlas.
-
-        Returns
-        -------
-        numpy.ndarray
-            Positions in ``regions``, of the same shape.
-
-        Examples
-        --------
-        >>> load_atlas("power264").rows_of(np.array([1, 264])).tolist()
-        [0, 263]
-        """
-        return np.searchsorted(self.regions["label_id"], label_ids)
-
 
 def list_atlases() -> dict[str, str]:
     """List the atlases that :func:`load_atlas` knows by name, and how each is come by.
@@ -217,23 +208,25 @@ def list_atlases() -> dict[str, str]:
     return {**dict.fromkeys(OFFLINE, "offline"), **dict.fromkeys(fetchers.FETCHERS, "nilearn")}
 
 
-def load_atlas(name_or_path: str | Path | Atlas, **options: object) -> Atlas:
+def load_atlas(
+    name_or_path: str | Path | tuple | dict | RegionAtlas, **options: object
+) -> Atlas | GrayordinateAtlas | MapsAtlas:
     """Load an atlas by its name, or from a file.
 
     Parameters
     ----------
-    name_or_path : str or pathlib.Path
-        A name of :func:`list_atlases`, or the path of a label image. An :class:`Atlas` is
+    name_or_path : str, pathlib.Path, tuple or dict
+        A name of :func:`list_atlases`, or what :meth:`Atlas.from_files` takes. An atlas is
         returned as it is.
     **options
-        For a path: ``table``, ``space`` and ``name`` of :meth:`Atlas.from_files`. For an atlas
-        of nilearn: the arguments of its fetcher (``n_rois=400``; ``n_regions`` means the same)
-        and ``space``, if you know it better.
+        For files: ``table``, ``space``, ``name`` and ``label_map`` of :meth:`Atlas.from_files`.
+        For an atlas of nilearn: the arguments of its fetcher (``n_rois=400``; ``n_regions`` means
+        the same) and ``space``, if you know it better.
 
     Returns
     -------
-    Atlas
-        Labels and regions.
+    Atlas, GrayordinateAtlas or MapsAtlas
+        Labels or weights, and regions.
 
     Raises
     ------
@@ -255,14 +248,16 @@ def load_atlas(name_or_path: str | Path | Atlas, **options: object) -> Atlas:
         ...
     neurosal.errors.ArgumentError: atlas must be one of 'dosenbach160', ... Got 'shaefer'.
     """
-    if isinstance(name_or_path, Atlas):
+    if isinstance(name_or_path, RegionAtlas):
         return name_or_path
+    if not isinstance(name_or_path, str | Path):
+        return _with_options(Atlas.from_files, name_or_path, options)
     key = str(name_or_path)
     if key in OFFLINE:
         return _load_offline(key, options)
     if key in fetchers.FETCHERS:
         return _load_fetched(key, dict(options))
-    if Path(key).is_file() or key.endswith((".nii", ".nii.gz", ".mgz")):
+    if Path(key).is_file() or key.endswith((".nii", ".nii.gz", ".mgz", ".gii", ".annot")):
         return _with_options(Atlas.from_files, key, options)
     return check_one_of("atlas", key, [*list_atlases(), "the path of a label image"])
 
@@ -279,17 +274,18 @@ def _load_offline(key: str, options: dict) -> Atlas:
     raise DataError(f"The files of {key} are not in {package / '_atlases'}. Install again.")
 
 
-def _load_fetched(key: str, options: dict) -> Atlas:
+def _load_fetched(key: str, options: dict) -> Atlas | MapsAtlas:
     """Load an atlas that nilearn downloads."""
     space = options.pop("space", None)
     parts = fetchers.fetch(key, options)
-    return Atlas(**{**parts, **({} if space is None else {"space": space})})
+    kind = MapsAtlas if "maps" in parts else Atlas
+    return kind(**{**parts, **({} if space is None else {"space": space})})
 
 
-def _with_options(function: object, argument: str, options: dict) -> Atlas:
+def _with_options(function: object, argument: object, options: dict) -> RegionAtlas:
     """Call with the user's options, and say which are allowed if one is not."""
     for option in options:
-        check_one_of("An option of an atlas file", option, ["table", "space", "name"])
+        check_one_of("An option of atlas files", option, ["table", "space", "name", "label_map"])
     return function(argument, **options)
 
 
@@ -300,7 +296,7 @@ def _integer_labels(img: nib.spatialimages.SpatialImage, name: str) -> nib.Nifti
     if data.ndim != 3:
         raise DataError(
             f"The labels of {name} have shape {data.shape}; a label image is 3D. A 4D image of "
-            "one map a region (probabilities) is no label atlas: take its largest map first."
+            "one map a region (probabilities) makes a MapsAtlas: Atlas.from_files(image, table)."
         )
     if not np.isfinite(data).all() or (data != np.rint(data)).any() or data.min() < 0:
         raise DataError(
@@ -314,36 +310,23 @@ def _integer_labels(img: nib.spatialimages.SpatialImage, name: str) -> nib.Nifti
     return out
 
 
-def _fit_table(labels: nib.Nifti1Image, regions: pd.DataFrame, name: str) -> pd.DataFrame:
-    """Keep the rows that have voxels; refuse labels that have no row."""
-    present = np.unique(np.asarray(labels.dataobj))
-    present = present[present != 0]
-    if not len(present):
-        raise DataError(f"The label image of {name} is empty: every voxel is 0.")
-    unnamed = np.setdiff1d(present, regions["label_id"])
-    if len(unnamed):
-        raise DataError(
-            f"{len(unnamed)} labels of {name} are not in its table: {shown(unnamed)}. Give the "
-            "table that belongs to this image, or add the missing rows."
-        )
-    found = regions["label_id"].isin(present)
-    if not found.all():
-        warnings.warn(
-            f"{(~found).sum()} regions of the table of {name} have no voxel in the label image "
-            f"and are left out: {shown(regions['name'][~found])}.",
-            stacklevel=4,
-        )
-    return regions[found].reset_index(drop=True)
+def _is_maps(img: nib.spatialimages.SpatialImage) -> bool:
+    """Tell an image of one map a region from a label image."""
+    return len(img.shape) == 4 and img.shape[3] > 1
 
 
-def _numbered(labels: nib.spatialimages.SpatialImage, source: object) -> pd.DataFrame:
+def _numbered(img: nib.spatialimages.SpatialImage, source: object) -> pd.DataFrame:
     """Name regions by their ids where there is no table, and say so."""
+    stem = "map" if _is_maps(img) else "label"
     warnings.warn(
-        f"No region table beside {source}: the regions are named label_<id>. "
+        f"No region table beside {source}: the regions are named {stem}_<id>. "
         "Give table= (a BIDS .tsv, a FreeSurfer colour table or a label text) to name them.",
         stacklevel=3,
     )
-    values = read_values(labels, str(source))
-    ids = np.unique(values[np.isfinite(values)])
-    ids = ids[(ids > 0) & (ids == np.rint(ids))].astype(np.int64)
-    return pd.DataFrame({"label_id": ids, "name": [f"label_{number}" for number in ids]})
+    if _is_maps(img):
+        ids = np.arange(1, img.shape[3] + 1)
+    else:
+        values = read_values(img, str(source))
+        ids = np.unique(values[np.isfinite(values)])
+        ids = ids[(ids > 0) & (ids == np.rint(ids))].astype(np.int64)
+    return pd.DataFrame({"label_id": ids, "name": [f"{stem}_{number}" for number in ids]})

@@ -6,6 +6,10 @@ from pathlib import Path
 
 from neurosal.errors import DataError
 
+_SIDE = re.compile(
+    r"(?:^(?=[lr]h\.)|(?:^|_)hemi-|[._](?=[LR](?:[._]|$)))([lrLR])(?:h\.|(?=[._]|$))"
+)
+
 
 def guess_space(path: str | Path | None) -> str:
     """Read the space out of a file name: BIDS ``space-`` or ``tpl-``, or an MNI152 name in it.
@@ -123,12 +127,70 @@ def name_from(path: Path | None) -> str:
     if path is None:
         return "atlas"
     found = re.search(r"(?:^|_)(?:atlas|seg)-([A-Za-z0-9]+)", path.name)
-    return found.group(1) if found else _stem(path)
+    return found.group(1) if found else _SIDE.sub("", _stem(path), count=1)
+
+
+def hemisphere_of(path: str | Path) -> str:
+    """Read the hemisphere out of a file name: ``lh.``, ``hemi-L``, ``.L.`` and the like.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        A file of one hemisphere.
+
+    Returns
+    -------
+    str
+        ``"left"``, ``"right"``, or an empty string if the name tells none.
+
+    Examples
+    --------
+    >>> hemisphere_of("sub-1_hemi-R_space-fsaverage5_bold.func.gii"), hemisphere_of("lh.annot")
+    ('right', 'left')
+    """
+    found = _SIDE.search(Path(path).name)
+    return {"l": "left", "r": "right"}[found.group(1).lower()] if found else ""
+
+
+def describe(path: Path | None, *, name: str | None, space: str | None) -> dict[str, str]:
+    """Gather what names an atlas: the arguments, else the JSON beside it, else the file name.
+
+    Parameters
+    ----------
+    path : pathlib.Path or None
+        The atlas's file; None if it is in memory.
+    name, space : str or None
+        What the user gave.
+
+    Returns
+    -------
+    dict
+        ``name``, ``space``, ``source``, ``licence`` and ``citation``.
+
+    Raises
+    ------
+    DataError
+        If the file beside the atlas is no JSON.
+
+    Examples
+    --------
+    >>> describe(None, name="mine", space=None)["source"]
+    'an image in memory'
+    """
+    notes = read_sidecar(path) if path else {}
+    return {
+        "name": name or notes.get("Name") or name_from(path),
+        "space": guess_space(path) if space is None else space,
+        "source": str(notes.get("Source") or path or "an image in memory"),
+        "licence": str(notes.get("License", "")),
+        "citation": str(notes.get("Citation", "")),
+    }
 
 
 def _stem(path: Path) -> str:
-    """Give a file name without ``.nii.gz`` and the like."""
-    return re.sub(r"\.(nii|mgh|mgz|img|hdr)(\.gz)?$|\.gz$", "", path.name)
+    """Give a file name without ``.nii.gz``, ``.dtseries.nii``, ``.func.gii`` and the like."""
+    plain = re.sub(r"\.(nii|mgh|mgz|img|hdr|gii|annot)(\.gz)?$|\.gz$", "", path.name)
+    return re.sub(r"\.([dp](?:label|scalar|tseries)|label|func|shape|time)$", "", plain)
 
 
 def _entities(stem: str) -> set[str]:

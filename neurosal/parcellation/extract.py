@@ -1,7 +1,6 @@
-"""From a run to region time series."""
+"""From a run to region time series: volumes, grayordinates, surfaces, probabilistic maps."""
 
 import functools
-import warnings
 from pathlib import Path
 
 import nibabel as nib
@@ -9,37 +8,52 @@ import numpy as np
 import xarray as xr
 
 from neurosal.errors import ArgumentError, DataError
-from neurosal.labelled import region_coordinates
 from neurosal.loaders.runs import Run
 from neurosal.parcellation.atlas import Atlas
+from neurosal.parcellation.base import RegionAtlas
 from neurosal.parcellation.beside import guess_space
-from neurosal.parcellation.files import open_image, shown
+from neurosal.parcellation.files import open_image
+from neurosal.parcellation.grayordinate_means import grayordinate_signals
+from neurosal.parcellation.grayordinate_runs import is_grayordinates
+from neurosal.parcellation.grayordinates import GrayordinateAtlas
 from neurosal.parcellation.grids import check_spaces, share_inside
+from neurosal.parcellation.maps import MapsAtlas, maps_signals
+from neurosal.parcellation.signals import (
+    OUTSIDE_VOLUME,
+    RegionSignals,
+    check_finite,
+    check_t_r,
+    warn_missing,
+)
 from neurosal.parcellation.streaming import Layout, RegionMeans, n_volumes, region_means
 
 _SECONDS = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6, "unknown": 1.0}
 
 
 def extract_regions(
-    source: Run | str | Path | nib.spatialimages.SpatialImage,
-    atlas: Atlas,
+    source: Run | str | Path | nib.spatialimages.SpatialImage | nib.Cifti2Image | dict,
+    atlas: Atlas | GrayordinateAtlas | MapsAtlas,
     *,
     t_r: float | None = None,
     space: str | None = None,
 ) -> xr.DataArray:
     """Average a run over the regions of an atlas.
 
-    Compressed NIfTI files are read once, volume by volume, with sums in double precision. An atlas
-    on another grid is resampled to the run (nearest neighbour), never the run to the atlas.
+    Compressed NIfTI files are read once, volume by volume, CIFTI files by blocks of grayordinates,
+    with sums in double precision. A volume atlas on another grid is resampled to the run (nearest
+    neighbour), never the run to the atlas; surfaces are never resampled. Of a probabilistic atlas
+    the signals are fitted by least squares, as nilearn's ``NiftiMapsMasker`` does.
 
     Parameters
     ----------
-    source : Run, str, pathlib.Path or nibabel image
-        The run: an image of shape (x, y, z, time).
-    atlas : Atlas
+    source : Run, str, pathlib.Path, nibabel image, dict or nilearn.surface.SurfaceImage
+        The run: an image of shape (x, y, z, time). With an atlas of grayordinates a
+        ``.dtseries.nii``, ``{"left": ..., "right": ...}`` of ``.func.gii`` files or a
+        SurfaceImage; a ``.ptseries.nii`` if it was made with this atlas.
+    atlas : Atlas, GrayordinateAtlas or MapsAtlas
         The regions.
     t_r : float or None
-        Repetition time in seconds; None takes the run's, or the image header's.
+        Repetition time in seconds; None takes the run's, or that of the image.
     space : str or None
         The space of the data; None takes the run's, or reads the file name.
 
@@ -47,16 +61,17 @@ def extract_regions(
     -------
     xarray.DataArray
         Float64 of shape (time, region), with ``time`` in s from the run's start and, on
-        ``region``, ``network``, ``hemisphere``, ``label_id``, ``n_voxels`` (on the run's grid) and
-        ``coverage``: the share of the region's voxels that lie inside the image and change over
-        time (in a single volume: are not zero). A region of which nothing lies inside the
-        image, or that is zero throughout, is NaN and named in a warning.
+        ``region``, ``network``, ``hemisphere``, ``label_id``, ``n_voxels`` (voxels and vertices
+        in the run) and ``coverage``: the share of the region's voxels and vertices that lie inside
+        the image and change over time (in a single volume: are not zero). A region of which
+        nothing lies inside the image, or that is zero throughout, is NaN and named in a warning.
+        A vertex that is NaN throughout is taken as not in the run.
 
     Raises
     ------
     DataError
-        If the file is missing, damaged, not 4D, in another space than the atlas or without any
-        voxel in common with it, or has NaN or infinite values inside a region.
+        If the file is missing, damaged, no run, in another space than the atlas, on another mesh
+        or without any voxel in common with it, or has NaN or infinite values inside a region.
     ArgumentError
         If the repetition time is unknown.
 
@@ -74,22 +89,12 @@ def extract_regions(
     >>> series.sel(region="V2").values, series["time"].values
     (array([7.5, 8.5, 9.5]), array([0., 2., 4.]))
     """
-    img, name, run_space = _open(source)
-    space = run_space if space is None else space
-    if len(img.shape) < 4:
-        raise DataError(f"{name} is 3D, of shape {img.shape}; a run is 4D (x, y, z, time).")
-    t_r = repetition_time(source, img) if t_r is None else t_r
-    if not (np.isfinite(t_r) and t_r > 0):
-        raise ArgumentError(f"t_r must be above 0 s. Got {t_r} from {name}. Give t_r= in seconds.")
-    check_spaces(space, atlas, name)
-    layout, inside = grid_layout(atlas, img, name)
-    means = region_means(img, layout)
-    _check_finite(means, layout, atlas, name)
-    array = _labelled(means, layout, inside, atlas)
-    array = array.assign_coords(time=("time", np.arange(n_volumes(img)) * float(t_r)))
-    _warn_missing(array, atlas, name)
-    array.attrs = {"t_r": float(t_r), "atlas": atlas.name, "atlas_hash": atlas.hash}
-    array.attrs |= {"space": space or atlas.space, "source": name}
+    if isinstance(atlas, GrayordinateAtlas):
+        signals = grayordinate_signals(source, atlas, t_r=t_r, space=space)
+    else:
+        signals = _volume_signals(source, atlas, t_r, space)
+    array = signals.labelled(atlas)
+    warn_missing(array, signals, atlas)
     return array
 
 
@@ -184,62 +189,67 @@ def _layout(atlas: Atlas, shape: tuple, affine: bytes) -> tuple[Layout, np.ndarr
     return Layout.of(np.asarray(labels.dataobj)), inside
 
 
-def _open(source: object) -> tuple[nib.spatialimages.SpatialImage, str, str]:
+def _volume_signals(
+    source: object, atlas: Atlas | MapsAtlas, t_r: float | None, space: str | None
+) -> RegionSignals:
+    """Average a volume over labels, or fit maps to it."""
+    img, name, run_space = _open(source, atlas)
+    space = run_space if space is None else space
+    if len(img.shape) < 4:
+        raise DataError(f"{name} is 3D, of shape {img.shape}; a run is 4D (x, y, z, time).")
+    t_r = check_t_r(repetition_time(source, img) if t_r is None else t_r, name)
+    if isinstance(atlas, MapsAtlas):
+        n_volumes(img)
+        return maps_signals(img, atlas, t_r=t_r, space=space, name=name)
+    check_spaces(space, atlas, name)
+    layout, inside = grid_layout(atlas, img, name)
+    means = region_means(img, layout)
+    column = atlas.rows_of(layout.label_ids)
+    values = np.full((len(means.values), len(atlas)), np.nan)
+    values[:, column] = means.values
+    _check_finite(means, column, atlas, name)
+    values[:, column[means.zero]] = np.nan
+    n_voxels, signal = np.zeros(len(atlas), dtype=int), np.zeros(len(atlas))
+    n_voxels[column], signal[column] = layout.sizes, means.signal
+    return RegionSignals(
+        values,
+        n_voxels,
+        signal * inside,
+        t_r=t_r,
+        start=0.0,
+        name=name,
+        space=space or atlas.space,
+        outside=OUTSIDE_VOLUME,
+    )
+
+
+def _check_finite(means: RegionMeans, column: np.ndarray, atlas: Atlas, name: str) -> None:
+    """Refuse NaN and infinite values in the regions that the run has."""
+    bad = np.zeros((len(means.values), len(atlas)), dtype=bool)
+    bad[:, column] = ~np.isfinite(means.values)
+    check_finite(bad, atlas, name)
+
+
+def _open(source: object, atlas: RegionAtlas) -> tuple[nib.spatialimages.SpatialImage, str, str]:
     """Open a run, path or image; give its name and space as well."""
     img = source.img if isinstance(source, Run) else source
+    if is_grayordinates(img):
+        name = source.label if isinstance(source, Run) else img
+        raise DataError(
+            f"{name} is on surfaces or grayordinates, but {atlas.name} is an atlas of volumes. "
+            "Nothing is resampled between volume and surface here: take an atlas of the run's "
+            "grayordinates (Atlas.from_files('x.dlabel.nii'), or of two .label.gii or .annot "
+            "files), or give the run as a volume (.nii.gz)."
+        )
     if isinstance(img, str | Path):
         path, img = img, open_image(img)
     elif isinstance(img, nib.spatialimages.SpatialImage):
         path = img.get_filename()
     else:
         raise ArgumentError(
-            f"source must be a Run, a path or a nibabel image. Got {type(img).__name__}."
+            "source must be a Run, a path, a nibabel image, {'left': ..., 'right': ...} or a "
+            f"SurfaceImage. Got {type(img).__name__}."
         )
     if isinstance(source, Run):
         return img, str(path or source.label), source.space
     return img, str(path or "the image in memory"), guess_space(path)
-
-
-def _check_finite(means: RegionMeans, layout: Layout, atlas: Atlas, name: str) -> None:
-    """Refuse NaN and infinite values inside regions, naming the regions."""
-    bad = ~np.isfinite(means.values)
-    if not bad.any():
-        return
-    rows = atlas.rows_of(layout.label_ids[bad.any(axis=0)])
-    names = atlas.regions["name"].iloc[rows]
-    raise DataError(
-        f"{name} has NaN or infinite voxels in {len(rows)} regions ({shown(names, 5)}), in "
-        f"{bad.any(axis=1).sum()} of {len(bad)} volumes. If they stand for 'outside the brain', "
-        "write zeros there: nilearn.image.math_img('np.nan_to_num(img, posinf=0, neginf=0)', "
-        "img=...)."
-    )
-
-
-def _labelled(means: RegionMeans, layout: Layout, inside: np.ndarray, atlas: Atlas) -> xr.DataArray:
-    """Put each label's column where the atlas has that label; regions without one are NaN."""
-    column = atlas.rows_of(layout.label_ids)
-    values = np.full((len(means.values), len(atlas)), np.nan)
-    values[:, column] = np.where(means.zero, np.nan, means.values)
-    n_voxels, signal = np.zeros(len(atlas), dtype=int), np.zeros(len(atlas))
-    n_voxels[column], signal[column] = layout.sizes, means.signal
-    coordinates = region_coordinates(atlas.regions)
-    coordinates["n_voxels"] = ("region", n_voxels)
-    coordinates["coverage"] = ("region", signal * inside)
-    return xr.DataArray(values, dims=("time", "region"), coords=coordinates, name="signal")
-
-
-def _warn_missing(array: xr.DataArray, atlas: Atlas, name: str) -> None:
-    """Name the regions without a voxel or a value; refuse if that is all of them."""
-    missing = array["region"].values[np.isnan(array.values).all(axis=0)]
-    if len(missing) == array.sizes["region"]:
-        raise DataError(
-            f"{name} is zero in every region of {atlas.name}: run and atlas do not overlap. "
-            "Check that both are in the same space and that the affine is right."
-        )
-    if len(missing):
-        warnings.warn(
-            f"{len(missing)} regions of {atlas.name} are NaN, for they have no voxel in {name} "
-            "(outside its field of view, or smaller than its voxels) or only zeros: "
-            f"{shown(missing)}.",
-            stacklevel=3,
-        )

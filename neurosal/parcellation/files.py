@@ -26,13 +26,15 @@ READ_ERRORS = (
 _XML_ERRORS = (ExpatError, Cifti2HeaderError, KeyError, IndexError, AttributeError, TypeError)
 
 
-def open_any(path: str | Path) -> FileBasedImage:
+def open_any(path: str | Path, **options: object) -> FileBasedImage:
     """Open whatever nibabel reads: a volume, a CIFTI or a GIFTI file.
 
     Parameters
     ----------
     path : str or pathlib.Path
         The file.
+    **options
+        For :func:`nibabel.load`, such as ``keep_file_open``.
 
     Returns
     -------
@@ -54,7 +56,7 @@ def open_any(path: str | Path) -> FileBasedImage:
     if not Path(path).is_file():
         raise DataError(f"There is no file {path}.")
     try:
-        return nib.load(path)
+        return nib.load(path, **options)
     except (*READ_ERRORS, *_XML_ERRORS) as error:
         raise DataError(
             f"Cannot read {path} as an image: {error}. Copy or download it again."

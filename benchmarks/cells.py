@@ -1,0 +1,260 @@
+"""Time and memory of the input-cell attention LSTM, against the published loop and plain LSTM.
+
+Run ``python benchmarks/cells.py [--only steps memory scaling saliency] [--quick] [--json FILE]``.
+
+Times are medians of paired runs: within a round every rival runs once, one after the other, in
+this one process on two threads; a ratio is the median of the rounds' ratios. Memory is the growth
+of the process's largest resident set (``resource.getrusage``) over one training step, each in a
+process of its own, after a small step has loaded the libraries. ``--denormals flush`` sets
+``torch.set_flush_denormal`` for everything measured; the library never sets it, as it is global.
+"""
+
+import argparse
+import json
+import math
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor, nn
+
+from neurosal.models.cells import InputCellLSTM
+
+SIZES = {  # batch, time, features, hidden, hops, type
+    "boxes": (50, 100, 100, 5, 20, torch.float64),
+    "MOTOR": (32, 284, 400, 64, 10, torch.float32),
+    "WM": (32, 405, 360, 64, 20, torch.float32),
+    "T=1200": (4, 1200, 400, 64, 10, torch.float32),
+}
+AIMS = {
+    ("boxes", "mean"): 15,
+    ("MOTOR", "mean"): 25,
+    ("WM", "mean"): 30,
+    ("T=1200", "mean"): 80,
+    ("boxes", "flatten"): 8,
+    ("MOTOR", "flatten"): 7,
+}
+
+
+class PublishedLoop(nn.Module):
+    """The published algorithm from its equations: attention over all inputs anew at each step."""
+
+    def __init__(self, features: int, hidden: int, hops: int, readout: str) -> None:
+        super().__init__()
+        self.hidden, self.readout = hidden, readout
+        self.first, self.second = nn.Linear(features, 50), nn.Linear(50, hops)
+        width = features * (hops if readout == "flatten" else 1)
+        self.to_gates = nn.Parameter(nn.init.xavier_uniform_(torch.empty(width, 4 * hidden)))
+        self.recurrent = nn.Parameter(nn.init.xavier_uniform_(torch.empty(hidden, 4 * hidden)))
+        self.bias = nn.Parameter(torch.zeros(4 * hidden))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, None]:
+        """Hidden states at every step."""
+        hidden = cell = x.new_zeros(len(x), self.hidden)
+        steps = []
+        for t in range(x.shape[1]):
+            past = x[:, : t + 1]
+            weights = torch.softmax(self.second(torch.tanh(self.first(past))), dim=1)
+            matrix = weights.transpose(1, 2) @ past
+            read = matrix.mean(dim=1) if self.readout == "mean" else matrix.flatten(1)
+            gates = read @ self.to_gates + hidden @ self.recurrent + self.bias
+            i, f, g, o = gates.chunk(4, dim=1)
+            cell = torch.sigmoid(f) * cell + torch.sigmoid(i) * torch.tanh(g)
+            hidden = torch.sigmoid(o) * torch.tanh(cell)
+            steps.append(hidden)
+        return torch.stack(steps, dim=1), None
+
+
+def build(rival: str, name: str) -> tuple[nn.Module, Tensor]:
+    """A rival ("loop mean", "ours flatten", "lstm") and its input."""
+    batch, steps, features, hidden, hops, dtype = SIZES[name]
+    torch.manual_seed(0)
+    kind, _, readout = rival.partition(" ")
+    if kind == "lstm":
+        module = nn.LSTM(features, hidden, batch_first=True)
+    elif kind == "loop":
+        module = PublishedLoop(features, hidden, hops, readout)
+    else:
+        module = InputCellLSTM(features, hidden, batch_first=True, hops=hops, readout=readout)
+    return module.to(dtype), torch.randn(batch, steps, features, dtype=dtype)
+
+
+def train_step(module: nn.Module, x: Tensor) -> None:
+    """Forward, loss on the last hidden state, backward."""
+    module.zero_grad(set_to_none=True)
+    module(x)[0][:, -1].square().sum().backward()
+
+
+def paired(runs: dict[str, Callable], rounds: int, *, warm: bool = True) -> dict:
+    """Seconds of each run in each round, after one round of warming up."""
+    times: dict[str, list[float]] = {key: [] for key in runs}
+    for run in runs.values() if warm else ():
+        run()
+    for _ in range(rounds):
+        for key, run in runs.items():
+            start = time.perf_counter()
+            run()
+            times[key].append(time.perf_counter() - start)
+    return times
+
+
+def ratio(times: dict[str, list[float]], over: str, under: str) -> float:
+    """Median of the rounds' ratios."""
+    return statistics.median(a / b for a, b in zip(times[over], times[under], strict=True))
+
+
+def milliseconds(times: list[float]) -> float:
+    """Median in ms."""
+    return 1e3 * statistics.median(times)
+
+
+def steps(rounds: int) -> list[dict]:
+    """Training steps against the loop, and against plain LSTM on the same input."""
+    rows = []
+    for name in SIZES:
+        for readout in ("mean", "flatten"):
+            rivals = ("lstm", f"ours {readout}", f"loop {readout}")
+            runs = {r: partial(train_step, *build(r, name)) for r in rivals}
+            slow = paired({k: runs[k] for k in rivals[1:]}, rounds)
+            fast = paired({k: runs[k] for k in rivals[:2]}, 5 * rounds)
+            rows.append(
+                {
+                    "size": name,
+                    "readout": readout,
+                    "lstm_ms": milliseconds(fast["lstm"]),
+                    "ours_ms": milliseconds(fast[rivals[1]]),
+                    "loop_ms": milliseconds(slow[rivals[2]]),
+                    "times_faster_than_loop": ratio(slow, rivals[2], rivals[1]),
+                    "aim": AIMS.get((name, readout)),
+                    "of_lstm": ratio(fast, rivals[1], "lstm"),
+                }
+            )
+    return rows
+
+
+def scaling(rounds: int) -> list[dict]:
+    """Exponent of time against the number of steps, from 400 to 3200."""
+    lengths = (400, 800, 1600, 3200)
+    rows = []
+    for readout in ("mean", "flatten"):
+        module = InputCellLSTM(100, 32, batch_first=True, hops=10, readout=readout)
+        inputs = {str(t): torch.randn(4, t, 100) for t in lengths}
+        runs = {t: partial(train_step, module, x) for t, x in inputs.items()}
+        times = {t: statistics.median(s) for t, s in paired(runs, 2 * rounds).items()}
+        slope, _ = statistics.linear_regression(
+            [math.log(int(t)) for t in times], [math.log(s) for s in times.values()]
+        )
+        row = {f"T={t}_ms": 1e3 * s for t, s in times.items()}
+        rows.append({"readout": readout, **row, "exponent": slope, "aim": 1.05})
+    return rows
+
+
+def memory(rounds: int) -> list[dict]:
+    """Peak memory of one training step, each rival in a process of its own."""
+    rows = []
+    for name in ("MOTOR", "T=1200"):
+        peaks = {r: _peak(r, name) for r in ("lstm", "ours mean", "loop mean")}
+        rows.append(
+            {
+                "size": name,
+                **{f"{r}_MiB": peak for r, peak in peaks.items()},
+                "loop_over_ours": peaks["loop mean"] / peaks["ours mean"],
+                "aim": {"MOTOR": 20, "T=1200": 60}[name],
+                "ours_over_lstm": peaks["ours mean"] / peaks["lstm"],
+            }
+        )
+    return rows
+
+
+def _peak(rival: str, name: str) -> float:
+    """Ask a fresh process for the growth of its largest resident set, in MiB."""
+    command = [sys.executable, __file__, "--peak", rival, name]
+    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+def print_peak(rival: str, name: str) -> None:
+    """Measure in this process: the libraries are warm, the input is there, then one step."""
+    module, x = build(rival, name)
+    train_step(module, x[:2, :70])
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    train_step(module, x)
+    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+
+
+def saliency(rounds: int) -> list[dict]:
+    """Input gradients of 300 box samples: batched, against the loop one by one and batched."""
+    samples = 60 if rounds == 1 else 300
+    x = torch.randn(samples, 100, 100, dtype=torch.float64)
+    ours, loop = build("ours mean", "boxes")[0], build("loop mean", "boxes")[0]
+
+    def slopes(module: nn.Module, batch: int) -> None:
+        for part in x.split(batch):
+            part = part.clone().requires_grad_()
+            torch.autograd.grad(module(part)[0][:, -1].sum(), part)
+
+    runs = {
+        "ours": lambda: slopes(ours, 50),
+        "loop, one by one": lambda: slopes(loop, 1),
+        "loop, batched": lambda: slopes(loop, 50),
+    }
+    slopes(ours, 50)
+    times = paired(runs, max(1, rounds // 2), warm=False)
+    return [
+        {
+            "samples": samples,
+            **{f"{key}_s": statistics.median(found) for key, found in times.items()},
+            "over_one_by_one": ratio(times, "loop, one by one", "ours"),
+            "aim_one_by_one": 150,
+            "over_batched": ratio(times, "loop, batched", "ours"),
+            "aim_batched": 30,
+        }
+    ]
+
+
+PARTS = {"steps": steps, "scaling": scaling, "memory": memory, "saliency": saliency}
+
+
+def show(title: str, rows: list[dict]) -> None:
+    """Print a table."""
+    table = Table(*rows[0], title=title)
+    for row in rows:
+        cells = (f"{v:.3g}" if isinstance(v, float) else str(v or "") for v in row.values())
+        table.add_row(*cells)
+    Console(width=160).print(table)
+
+
+def main() -> None:
+    """Measure, print, and write."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--quick", action="store_true", help="one round of each")
+    parser.add_argument("--json", type=Path, help="file to write the numbers to")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--denormals", choices=("keep", "flush"), default="keep")
+    parser.add_argument("--peak", nargs=2, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    torch.set_flush_denormal(options.denormals == "flush")
+    if options.peak:
+        print_peak(*options.peak)
+        return
+    results = {}
+    for part in options.only:
+        results[part] = PARTS[part](1 if options.quick else 5)
+        show(part, results[part])
+    if options.json:
+        about = {"torch": torch.__version__, "threads": options.threads}
+        about |= {"denormals": options.denormals, "quick": options.quick}
+        options.json.write_text(json.dumps({"about": about, **results}, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,283 @@
+"""What a study holds and what is wrong with it, in tables."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from neurosal.errors import DataError, check_one_of
+from neurosal.loaders.runs import shorten
+
+SEVERITIES = ("error", "warning", "note")
+_WHERE = ("subject", "session", "task", "run")
+_IMAGES = (*_WHERE, "space", "kind", "n_volumes", "t_r", "n_events", "confounds", "file")
+_PROBLEMS = ("severity", *_WHERE, "problem", "detail")
+_EVENTS = (*_WHERE, "trial_type", "duration")
+_MOST_ROWS = 40  # of problems, in the text
+
+
+@dataclass(frozen=True)
+class StudyInspection:
+    """What :func:`neurosal.inspect_study` found.
+
+    Attributes
+    ----------
+    root : pathlib.Path
+        The study's folder.
+    layout : {"HCP", "BIDS"}
+        How it is laid out.
+    images : pandas.DataFrame
+        A row an image: ``subject``, ``session``, ``task``, ``run``, ``space``, ``kind``
+        (``"volume"``, ``"cifti"``, ``"surface"``), ``n_volumes``, ``t_r`` (s), ``n_events``,
+        ``confounds`` (whether there are any), ``file``. What cannot be read is missing.
+    conditions : pandas.DataFrame
+        A row a trial type and task: ``task``, ``condition``, ``subjects``, ``runs``, ``events``
+        (how many have it, and how often), ``duration`` (median, s).
+    spaces : pandas.DataFrame
+        A row a folder, space, kind and resolution, with the number of ``subjects`` and
+        ``images``; also of derivatives that were not asked for.
+    problems : pandas.DataFrame
+        ``severity`` (``"error"``: the run cannot be loaded; ``"warning"``: look at it;
+        ``"note"``), ``subject``, ``session``, ``task``, ``run``, ``problem``, ``detail``.
+
+    Examples
+    --------
+    >>> empty = Ledger().inspection(Path("study"), "BIDS")
+    >>> print(empty)
+    study (BIDS): 0 subjects, 0 tasks, 0 runs
+    <BLANKLINE>
+    No problems.
+    """
+
+    root: Path
+    layout: str
+    images: pd.DataFrame
+    conditions: pd.DataFrame
+    spaces: pd.DataFrame
+    problems: pd.DataFrame
+
+    @property
+    def ok(self) -> bool:
+        """Whether every run can be loaded."""
+        return not (self.problems["severity"] == "error").any()
+
+    def __str__(self) -> str:
+        return self.to_text()
+
+    def to_text(self) -> str:
+        """Lay the tables out as text.
+
+        Returns
+        -------
+        str
+            Several lines, without one at the end.
+        """
+        runs = self.images[list(_WHERE)].drop_duplicates()
+        counts = (
+            f"{runs['subject'].nunique()} subjects, {runs['task'].nunique()} tasks, "
+            f"{len(runs)} runs"
+        )
+        parts = [f"{self.root} ({self.layout}): {counts}"]
+        for title, table in (
+            ("Tasks", _by_task(self.images)),
+            ("Images", self.spaces),
+            ("Conditions", self.conditions),
+        ):
+            if len(table):
+                parts.append(f"{title}\n{_table(table)}")
+        parts.append(self._problems_text())
+        return "\n\n".join(parts)
+
+    def _problems_text(self) -> str:
+        """List the problems, the worst first."""
+        if not len(self.problems):
+            return "No problems."
+        counts = self.problems["severity"].value_counts()
+        total = ", ".join(f"{counts[s]} {s}s" for s in SEVERITIES if s in counts)
+        lines = [_problem_line(row) for row in self.problems.head(_MOST_ROWS).itertuples()]
+        if len(self.problems) > _MOST_ROWS:
+            lines.append(f"  ... and {len(self.problems) - _MOST_ROWS} more")
+        return "\n".join([f"Problems: {total}", *lines])
+
+
+@dataclass
+class Ledger:
+    """Rows of the tables, as they are found.
+
+    Attributes
+    ----------
+    images, problems, spaces : list of dict
+        Rows.
+    events : list of pandas.DataFrame
+        Events of a run each, with its ``subject``, ``session``, ``task`` and ``run``.
+
+    Examples
+    --------
+    >>> ledger = Ledger()
+    >>> ledger.attempt({"subject": "01"}, "broken image", float, "x", catch=ValueError)
+    >>> ledger.problems[0]["problem"]
+    'broken image'
+    """
+
+    images: list[dict] = field(default_factory=list)
+    problems: list[dict] = field(default_factory=list)
+    spaces: list[dict] = field(default_factory=list)
+    events: list[pd.DataFrame] = field(default_factory=list)
+
+    def add_problem(self, severity: str, where: dict, problem: str, detail: str) -> None:
+        """Write a problem down.
+
+        Parameters
+        ----------
+        severity : {"error", "warning", "note"}
+            How bad it is.
+        where : dict
+            ``subject``, ``session``, ``task``, ``run``, as far as they matter.
+        problem : str
+            Its kind, in a few words.
+        detail : str
+            A sentence with the file and the remedy.
+        """
+        check_one_of("severity", severity, SEVERITIES)
+        self.problems.append({"severity": severity, "problem": problem, "detail": detail, **where})
+
+    def attempt(
+        self,
+        where: dict,
+        problem: str,
+        function: Callable,
+        *args,
+        catch: type[Exception] = DataError,
+        **options,
+    ) -> object:
+        """Call a function; if it refuses the data, write that down.
+
+        Parameters
+        ----------
+        where : dict
+            As of :meth:`add_problem`.
+        problem : str
+            The problem's kind, if there is one.
+        function : callable
+            What to call with ``args`` and ``options``.
+        catch : type
+            The error that is written down.
+
+        Returns
+        -------
+        object
+            What the function returned; None if it refused.
+        """
+        try:
+            return function(*args, **options)
+        except catch as error:
+            self.add_problem("error", where, problem, str(error))
+            return None
+
+    def add_events(self, where: dict, events: pd.DataFrame, empty: list[str] | None = None) -> None:
+        """Write the events of a run down.
+
+        Parameters
+        ----------
+        where : dict
+            The run.
+        events : pandas.DataFrame
+            Columns ``onset``, ``duration``, ``trial_type``.
+        empty : list of str, optional
+            Types that the run might have had.
+        """
+        rows = events[["trial_type", "duration"]]
+        none = pd.DataFrame({"trial_type": list(empty or ()), "duration": np.nan})
+        rows = pd.concat([rows, none]) if len(none) and len(rows) else (rows if len(rows) else none)
+        self.events.append(rows.assign(**where))
+
+    def inspection(self, root: Path, layout: str) -> StudyInspection:
+        """Put the rows into tables.
+
+        Parameters
+        ----------
+        root : pathlib.Path
+            The study's folder.
+        layout : {"HCP", "BIDS"}
+            Its layout.
+
+        Returns
+        -------
+        StudyInspection
+            The tables; problems with the worst first.
+        """
+        problems = pd.DataFrame(self.problems, columns=list(_PROBLEMS)).fillna("")
+        rank = problems["severity"].map(SEVERITIES.index) if len(problems) else []
+        order = np.argsort(np.asarray(rank, dtype=int), kind="stable")
+        return StudyInspection(
+            root,
+            layout,
+            pd.DataFrame(self.images, columns=list(_IMAGES)),
+            self._conditions(),
+            pd.DataFrame(self.spaces, columns=["folder", "space", "kind", "resolution", *_COUNTS]),
+            problems.iloc[order].reset_index(drop=True),
+        )
+
+    def _conditions(self) -> pd.DataFrame:
+        """Count the events of each type."""
+        rows = []
+        events = [table for table in self.events if len(table)]
+        everything = pd.concat(events) if events else pd.DataFrame(columns=list(_EVENTS))
+        for (task, name), group in everything.groupby(["task", "trial_type"]):
+            real = group.dropna(subset="duration")
+            rows.append(
+                {
+                    "task": task,
+                    "condition": name,
+                    "subjects": real["subject"].nunique(),
+                    "runs": len(real[list(_WHERE)].drop_duplicates()),
+                    "events": len(real),
+                    "duration": float(real["duration"].median()) if len(real) else np.nan,
+                }
+            )
+        names = ["task", "condition", "subjects", "runs", "events", "duration"]
+        return pd.DataFrame(rows, columns=names)
+
+
+_COUNTS = ("subjects", "images")
+
+
+def _by_task(images: pd.DataFrame) -> pd.DataFrame:
+    """Sum the images up, a row a task."""
+    rows = []
+    for task, group in images.groupby("task"):
+        rows.append(
+            {
+                "task": task,
+                "subjects": group["subject"].nunique(),
+                "runs": len(group[list(_WHERE)].drop_duplicates()),
+                "sessions": shorten(sorted({s for s in group["session"] if s}), 4) or "-",
+                "volumes": _values(group["n_volumes"]),
+                "t_r": _values(group["t_r"]),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _values(column: pd.Series) -> str:
+    """Name the different values of a column."""
+    return shorten([f"{value:g}" for value in sorted(column.dropna().unique())], 3) or "unknown"
+
+
+def _table(table: pd.DataFrame) -> str:
+    """Lay a table out, indented."""
+    shown = table.copy()
+    for name in shown:
+        if pd.api.types.is_float_dtype(shown[name]):
+            shown[name] = [f"{value:g}" if np.isfinite(value) else "-" for value in shown[name]]
+    text = shown.replace("", "-").to_string(index=False)
+    return "\n".join(f"  {line}" for line in text.splitlines())
+
+
+def _problem_line(row: tuple) -> str:
+    """One problem as a line."""
+    keys = (("sub", row.subject), ("ses", row.session), ("task", row.task), ("run", row.run))
+    where = " ".join(f"{key}-{value}" for key, value in keys if value)
+    return f"  {row.severity:<8}{where}{': ' if where else ''}{row.problem}. {row.detail}"

@@ -1,0 +1,334 @@
+"""The fast form of causal prefix-softmax pooling: chunks of time as matrix products.
+
+Inside a chunk, with a reference ``c`` between the first and the last running maximum, the weight
+of input ``i`` at step ``t`` is ``a_t E_i`` where ``E = exp(s - c)`` and ``a = 1 / cumsum(E)``, a
+lower-triangular matrix of rank ``hops``. What precedes the chunk enters as one more input per hop:
+the mean that the hop had reached (``state``), with weight ``old``. The exponentials are taken in
+float64, which costs little (they are as wide as the hops, not the features), so float32 loses no
+digits at large logits. All weights are at most one; this holds while the running maximum grows by
+less than :data:`MAX_GROWTH` in a chunk, which the caller checks with :func:`growth`.
+
+The backward passes below are first derivatives written out. A second derivative is asked for with
+gradients enabled; then the ``slow`` function given to ``apply``, made of plain differentiable
+operations, is differentiated instead.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+MAX_GROWTH = 80.0
+"""Growth of the running maximum inside a chunk up to which the factored form is exact."""
+
+
+def chunk_length(steps: int, wish: int) -> int:
+    """Choose steps per chunk near ``wish``, dividing ``steps`` without rest where possible.
+
+    Parameters
+    ----------
+    steps : int
+        Length of the sequence.
+    wish : int
+        Preferred length of a chunk.
+
+    Returns
+    -------
+    int
+        Length of a chunk.
+
+    Examples
+    --------
+    >>> chunk_length(284, 56), chunk_length(40, 56), chunk_length(283, 56)
+    (71, 40, 48)
+    """
+    if steps <= wish:
+        return steps
+    exact = [c for c in range(-(-2 * wish // 3), 3 * wish // 2 + 1) if steps % c == 0]
+    if exact:
+        return min(exact, key=lambda c: abs(c - wish))
+    return -(-steps // -(-steps // wish))
+
+
+def growth(logits: Tensor, chunk: int) -> float:
+    """Largest growth of the running maximum inside a chunk.
+
+    Parameters
+    ----------
+    logits : Tensor, shape (batch, time, hops)
+        The attention logits.
+    chunk : int
+        Steps per chunk.
+
+    Returns
+    -------
+    float
+        Infinite if a logit is not finite.
+
+    Examples
+    --------
+    >>> growth(torch.tensor([[[0.0], [5.0], [1.0], [9.0]]]), 2)
+    5.0
+    """
+    wide = cut(logits.detach(), chunk, last=True)
+    peak = wide.amax(dim=2).cummax(dim=1).values
+    before = torch.cat([wide[:, :1, 0], peak[:, :-1]], dim=1)
+    grown = float((peak - torch.maximum(before, wide[:, :, 0])).max())
+    return grown if grown == grown else float("inf")
+
+
+def cut(x: Tensor, chunk: int, *, last: bool = False) -> Tensor:
+    """Cut time into chunks, filling up the last one if it is not whole.
+
+    Parameters
+    ----------
+    x : Tensor, shape (batch, time, width)
+        A sequence.
+    chunk : int
+        Steps per chunk.
+    last : bool, default=False
+        Fill with the last step instead of zeros.
+
+    Returns
+    -------
+    Tensor, shape (batch, chunks, chunk, width)
+        A view where ``chunk`` divides the steps.
+
+    Examples
+    --------
+    >>> cut(torch.ones(1, 3, 1), 2).flatten().tolist()
+    [1.0, 1.0, 1.0, 0.0]
+    """
+    rest = -x.shape[1] % chunk
+    if rest:
+        tail = x[:, -1:].expand(-1, rest, -1)
+        x = torch.cat([x, tail if last else torch.zeros_like(tail)], dim=1)
+    return x.reshape(x.shape[0], -1, chunk, x.shape[2])
+
+
+def _factors(logits: Tensor, chunk: int, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+    """``E``, ``a`` and ``old``, each (batch, chunks, chunk, hops), from the logits alone."""
+    wide = cut(logits, chunk, last=True).double()
+    peak = wide.amax(dim=2).cummax(dim=1).values
+    before = torch.cat([wide[:, :1, 0], peak[:, :-1]], dim=1)
+    centre = (torch.maximum(before, wide[:, :, 0]) + peak) / 2
+    exps = (wide - centre[:, :, None]).exp_()
+    entered = _scan(exps.sum(dim=2) * (centre - peak).exp(), (before - peak).exp())
+    entered = (entered * (before - centre).exp())[:, :, None]
+    inverse = (_ones(chunk, exps) @ exps).add_(entered).reciprocal_()
+    return exps.to(dtype), inverse.to(dtype), (inverse * entered).to(dtype)
+
+
+def _ones(chunk: int, like: Tensor) -> Tensor:
+    """Lower-triangular ones: a product with them is the cumulative sum over a chunk."""
+    return torch.ones(chunk, chunk, dtype=like.dtype, device=like.device).tril_()
+
+
+def _scan(own: Tensor, decay: Tensor) -> Tensor:
+    """What enters each chunk: ``decay`` times what entered the one before, plus its ``own``."""
+    entering = torch.zeros_like(own)
+    for j in range(1, own.shape[1]):
+        torch.addcmul(own[:, j - 1], entering[:, j - 1], decay[:, j - 1], out=entering[:, j])
+    return entering
+
+
+def _scan_back(own: Tensor, decay: Tensor) -> Tensor:
+    """The same from the end: gradient of what leaves each chunk."""
+    leaving = torch.zeros_like(own)
+    for j in range(own.shape[1] - 2, -1, -1):
+        torch.addcmul(own[:, j + 1], leaving[:, j + 1], decay[:, j + 1], out=leaving[:, j])
+    return leaving
+
+
+def slow_gradients(function: Callable, inputs: Sequence[Tensor], grads: tuple) -> tuple:
+    """Gradients of a function through plain operations, to be differentiated again.
+
+    Parameters
+    ----------
+    function : callable
+        Takes the inputs, returns a tensor or a tuple of them, by differentiable operations.
+    inputs : sequence of Tensor
+        Where to take the gradients; inputs may depend on one another, which does not count.
+    grads : tuple of Tensor or None
+        Gradients of the outputs.
+
+    Returns
+    -------
+    tuple of Tensor or None
+        One per input, None where an input needs none.
+
+    Examples
+    --------
+    >>> x = torch.tensor([3.0], requires_grad=True)
+    >>> slope = slow_gradients(torch.square, [x], (torch.ones(1),))[0]
+    >>> torch.autograd.grad(slope, x)[0].tolist()
+    [2.0]
+    """
+    own = [x.view_as(x) for x in inputs]  # as if leaves: an input's history is not walked
+    out = function(*own)
+    outs = out if isinstance(out, tuple) else (out,)
+    known = [pair for pair in zip(outs, grads, strict=True) if pair[1] is not None]
+    outs, weights = zip(*known, strict=True)
+    wanted = [x for x in own if x.requires_grad]
+    found = torch.autograd.grad(outs, wanted, weights, create_graph=True, allow_unused=True)
+    found = iter(found)
+    return tuple(next(found) if x.requires_grad else None for x in own)
+
+
+class _Recomputed(torch.autograd.Function):
+    """What both readouts share: which tensors are kept, and the second derivative.
+
+    Kept are the inputs and the small factors (a tenth of the inputs). A second derivative uses
+    the inputs alone, through the ``slow`` function, so it is right.
+    """
+
+    @staticmethod
+    def setup_context(ctx, inputs: tuple, output: tuple) -> None:
+        """Keep the inputs and the factors."""
+        values, logits, ctx.chunk, ctx.slow = inputs
+        ctx.mark_non_differentiable(*output[1:])
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(values, logits, *output[1:])
+
+    @classmethod
+    def backward(cls, ctx, grad: Tensor | None, *unused: None) -> tuple:
+        """Gradients of the values and the logits."""
+        values, logits, *factors = ctx.saved_tensors
+        if grad is None:
+            return None, None, None, None
+        if torch.is_grad_enabled():
+            return *slow_gradients(ctx.slow, (values, logits), (grad,)), None, None
+        grad = cut(grad, ctx.chunk).flatten(0, 1)
+        return *cls.first(values, *factors, grad, ctx.chunk, ctx.needs_input_grad), None, None
+
+
+class MeanPool(_Recomputed):
+    """Prefix means of shared values, averaged over hops."""
+
+    @staticmethod
+    def forward(x: Tensor, logits: Tensor, chunk: int, slow: Callable) -> tuple[Tensor, ...]:
+        """Pool; returns the result and the factors."""
+        exps, inverse, old = _factors(logits, chunk, x.dtype)
+        shape, part = exps.shape, cut(x, chunk).flatten(0, 1)
+        state = (exps * inverse[:, :, -1:]).flatten(0, 1).transpose(1, 2) @ part
+        state = _scan(state.view(*shape[:2], shape[3], -1), old[:, :, -1, :, None])
+        out = _rank(inverse, exps) @ part
+        if shape[1] > 1:
+            out.baddbmm_(old.flatten(0, 1), state.flatten(0, 1), alpha=1 / shape[3])
+        return _join(out, x), exps, inverse, old, state
+
+    @staticmethod
+    def first(x, exps, inverse, old, state, grad, chunk: int, needs) -> tuple:
+        """First derivative."""
+        shape, hops = exps.shape, exps.shape[3]
+        grad_x = grad_logits = None
+        leaving = (old / hops).flatten(0, 1).transpose(1, 2) @ grad
+        leaving = leaving.view_as(state)
+        leaving = _scan_back(leaving, old[:, :, -1, :, None]).flatten(0, 1)
+        last = exps * inverse[:, :, -1:]
+        if needs[0]:
+            grad_x = _rank(inverse, exps).transpose(1, 2) @ grad
+            grad_x = _join(grad_x.baddbmm_(last.flatten(0, 1), leaving), x)
+        if needs[1]:
+            part, state = cut(x, chunk).flatten(0, 1), state.flatten(0, 1)
+            pair = (grad @ part.transpose(1, 2)).tril_()
+            own = (pair.transpose(1, 2) @ (inverse / hops).flatten(0, 1)).view(shape) * exps
+            seen = (pair @ (exps / hops).flatten(0, 1)).view(shape) * inverse
+            past = (grad @ state.transpose(1, 2)).view(shape) / hops
+            through = (part @ leaving.transpose(1, 2)).view(shape)
+            kept = (state * leaving).sum(dim=2).view(shape[0], shape[1], hops)
+            grad_logits = _logits(exps, inverse, old, own, seen, past, through, kept)
+            grad_logits = _join(grad_logits.flatten(0, 1), x)
+        return grad_x, grad_logits
+
+
+class FlatPool(_Recomputed):
+    """Prefix means of each hop's own values, (batch, time, hops * outputs), summed over hops."""
+
+    @staticmethod
+    def forward(y: Tensor, logits: Tensor, chunk: int, slow: Callable) -> tuple[Tensor, ...]:
+        """Pool; returns the result and the factors."""
+        exps, inverse, old = _factors(logits, chunk, y.dtype)
+        batch, chunks, _, hops = exps.shape
+        part = cut(y, chunk).reshape(batch * chunks, chunk * hops, -1)
+        weights = _hop_weights(exps, inverse)
+        state = _by_hop(weights[:, -1:], part, hops).view(batch, chunks, hops, -1)
+        state = _scan(state, old[:, :, -1, :, None])
+        out = weights @ part
+        if chunks > 1:
+            out.baddbmm_(old.flatten(0, 1), state.flatten(0, 1))
+        return _join(out, y), exps, inverse, old, state
+
+    @staticmethod
+    def first(y, exps, inverse, old, state, grad, chunk: int, needs) -> tuple:
+        """First derivative."""
+        shape, hops = exps.shape, exps.shape[3]
+        grad_y = grad_logits = None
+        leaving = (old.flatten(0, 1).transpose(1, 2) @ grad).view_as(state)
+        leaving = _scan_back(leaving, old[:, :, -1, :, None]).flatten(0, 1)
+        weights = _hop_weights(exps, inverse)
+        if needs[0]:
+            grad_y = weights.transpose(1, 2) @ grad
+            last = weights[:, -1].view(len(grad), chunk, hops, 1)
+            grad_y.view(len(grad), chunk, hops, -1).addcmul_(last, leaving[:, None])
+            grad_y = _join(grad_y.view(len(grad), chunk, -1), y)
+        if needs[1]:
+            part, state = cut(y, chunk).reshape(len(grad), chunk * hops, -1), state.flatten(0, 1)
+            pair = (grad @ part.transpose(1, 2)).mul_(weights).view(len(grad), chunk, chunk, hops)
+            own, seen = pair.sum(dim=1).view(shape), pair.sum(dim=2).view(shape)
+            past = (grad @ state.transpose(1, 2)).view(shape)
+            through = _dot_by_hop(part, leaving).view(shape)
+            kept = (state * leaving).sum(dim=2).view(shape[0], shape[1], hops)
+            grad_logits = _logits(exps, inverse, old, own, seen, past, through, kept)
+            grad_logits = _join(grad_logits.flatten(0, 1), y)
+        return grad_y, grad_logits
+
+
+def _join(out: Tensor, x: Tensor) -> Tensor:
+    """(batch * chunks, chunk, width) to (batch, time, width)."""
+    return out.reshape(x.shape[0], -1, out.shape[-1])[:, : x.shape[1]]
+
+
+def _rank(inverse: Tensor, exps: Tensor) -> Tensor:
+    """Weights of a chunk's steps on its inputs, averaged over hops (product of rank hops)."""
+    scaled = (inverse / exps.shape[3]).flatten(0, 1)
+    return (scaled @ exps.flatten(0, 1).transpose(1, 2)).tril_()
+
+
+def _hop_weights(exps: Tensor, inverse: Tensor) -> Tensor:
+    """Weights of a chunk's steps on each hop's inputs, (batch * chunks, chunk, chunk * hops)."""
+    chunk = exps.shape[2]
+    weights = inverse.flatten(0, 1)[:, :, None] * exps.flatten(0, 1)[:, None]
+    return weights.mul_(_ones(chunk, exps)[:, :, None]).flatten(2)
+
+
+def _by_hop(weights: Tensor, part: Tensor, hops: int) -> Tensor:
+    """Weighted sums of each hop's own values, (batch * chunks, hops, outputs)."""
+    values = part.view(len(part), -1, hops, part.shape[2])
+    weights = weights.view(len(part), 1, -1, hops)
+    sums = [weights[..., k] @ values[:, :, k] for k in range(hops)]
+    return torch.cat(sums, dim=1)
+
+
+def _dot_by_hop(part: Tensor, leaving: Tensor) -> Tensor:
+    """Products of each hop's values with its row of ``leaving``, (batch * chunks, chunk, hops)."""
+    hops = leaving.shape[1]
+    values = part.view(len(part), -1, hops, part.shape[2])
+    dots = [values[:, :, k] @ leaving[:, k, :, None] for k in range(hops)]
+    return torch.cat(dots, dim=2)
+
+
+def _logits(exps, inverse, old, own, seen, past, through, kept) -> Tensor:
+    """Softmax backward inside the chunks, plus what passes through the carried normaliser.
+
+    ``own`` is what each input gains over the chunk's steps, ``seen`` and ``past`` the mean that
+    each step has of its chunk's inputs and of the state, ``through`` and ``kept`` the gains of
+    inputs and state through the state that leaves the chunk; all in units of the gradient.
+    """
+    keep, last = old[:, :, -1], exps * inverse[:, :, -1:]
+    mean = seen + old * past
+    suffix = _ones(exps.shape[2], exps).T @ (inverse * mean)
+    total = keep * kept + (last * through).sum(dim=2)
+    entering = (old * (past - mean)).sum(dim=2) + keep * (kept - total)
+    leaving = _scan_back(entering, keep)
+    return own - exps * suffix + last * (through - (total - leaving)[:, :, None])

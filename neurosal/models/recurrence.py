@@ -1,0 +1,126 @@
+"""An LSTM's recurrence on ready input gates, for the CPU.
+
+Torch's LSTM multiplies its input with ``weight_ih`` itself and, on a CPU, records every step (or
+calls a backward pass that is slower than its matrix products). Here the input gates come ready
+from :meth:`~neurosal.models.attention.InputCellAttention.project`, the steps write into place,
+and the backward pass is written out: per step one matrix product and four elementwise ones.
+"""
+
+import torch
+from torch import Tensor
+
+from neurosal.models.factored import slow_gradients
+
+
+def lstm_on_gates(gates: Tensor, hidden: Tensor, cell: Tensor, weight: Tensor) -> tuple:
+    """Run an LSTM whose input gates (biases included) are known.
+
+    Parameters
+    ----------
+    gates : Tensor, shape (batch, time, 4 * hidden)
+        Input part of the pre-activations, in torch's order: input, forget, candidate, output.
+    hidden, cell : Tensor, shape (batch, hidden)
+        Initial states.
+    weight : Tensor, shape (4 * hidden, hidden)
+        The recurrent weights, ``weight_hh``.
+
+    Returns
+    -------
+    hidden, cell : Tensor, shape (batch, time, hidden)
+        States at every step.
+
+    Examples
+    --------
+    >>> lstm, x, zero = torch.nn.LSTM(3, 2, bias=False), torch.randn(5, 1, 3), torch.zeros(1, 2)
+    >>> gates = (x @ lstm.weight_ih_l0.T).transpose(0, 1)
+    >>> hidden, cell = lstm_on_gates(gates, zero, zero, lstm.weight_hh_l0)
+    >>> torch.allclose(hidden.transpose(0, 1), lstm(x)[0], atol=1e-6)
+    True
+    """
+    hidden, cell = _Steps.apply(gates, hidden, cell, weight)
+    return hidden.transpose(0, 1), cell.transpose(0, 1)
+
+
+class _Steps(torch.autograd.Function):
+    """The recurrence; states are (time, batch, hidden)."""
+
+    @staticmethod
+    def forward(ctx, gates: Tensor, hidden: Tensor, cell: Tensor, weight: Tensor) -> tuple:
+        """Step through time."""
+        batch, steps, width = gates.shape
+        size = width // 4
+        act = gates.new_empty(steps, batch, width)
+        hiddens, cells, tanhs = (gates.new_empty(steps, batch, size) for _ in range(3))
+        i, f, g, o = (part.unbind() for part in act.split(size, dim=2))
+        soft, transposed = act[..., : 2 * size].unbind(), weight.t().contiguous()
+        whole, given = act.unbind(), gates.unbind(1)
+        h_out, c_out, t_out = hiddens.unbind(), cells.unbind(), tanhs.unbind()
+        h, c = hidden, cell
+        for t in range(steps):
+            torch.addmm(given[t], h, transposed, out=whole[t])
+            soft[t].sigmoid_(), g[t].tanh_(), o[t].sigmoid_()
+            c = torch.mul(f[t], c, out=c_out[t]).addcmul_(i[t], g[t])
+            h = torch.mul(torch.tanh(c, out=t_out[t]), o[t], out=h_out[t])
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(gates, hidden, cell, weight, act, hiddens, cells, tanhs)
+        return hiddens, cells
+
+    @staticmethod
+    def backward(ctx, grad_hidden: Tensor | None, grad_cell: Tensor | None) -> tuple:
+        """Gradients of the gates, initial states and weights; differentiable if asked for."""
+        *given, act, hiddens, cells, tanhs = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            return slow_gradients(_slow_steps, given, (grad_hidden, grad_cell))
+        hidden, cell, weight = given[1:]
+        before = torch.cat([cell[None], cells[:-1]])
+        factors = _gate_factors(act, before, tanhs)
+        grads, grad_h, grad_c = _walk_back(act, tanhs, factors, weight, grad_hidden, grad_cell)
+        before = torch.cat([hidden[None], hiddens[:-1]]).transpose(0, 1).flatten(0, 1)
+        return grads, grad_h, grad_c, grads.flatten(0, 1).t() @ before
+
+
+def _gate_factors(act: Tensor, before: Tensor, tanhs: Tensor) -> Tensor:
+    """Derivatives (time, batch, 4, hidden) of cell (first three) and output by the gates."""
+    i, f, g, o = act.chunk(4, dim=2)
+    out = act.new_empty(*act.shape[:2], 4, i.shape[2])
+    torch.mul(g * i, 1 - i, out=out[:, :, 0])
+    torch.mul(before * f, 1 - f, out=out[:, :, 1])
+    torch.mul(i, 1 - g * g, out=out[:, :, 2])
+    torch.mul(tanhs * o, 1 - o, out=out[:, :, 3])
+    return out
+
+
+def _walk_back(act, tanhs, factors, weight, grad_hidden, grad_cell) -> tuple:
+    """Gradients of the gates (batch, time, 4 * hidden) and of the initial states."""
+    steps, batch, width = act.shape
+    size = width // 4
+    grads = act.new_empty(batch, steps, width)
+    parts = grads.view(batch, steps, 4, size)
+    first, out, whole = parts[:, :, :3].unbind(1), parts[:, :, 3].unbind(1), grads.unbind(1)
+    factor, out_factor = factors[:, :, :3].unbind(), factors[:, :, 3].unbind()
+    forget = act[..., size : 2 * size].unbind()
+    reach = (act[..., 3 * size :] * (1 - tanhs * tanhs)).unbind()
+    c, h = act.new_zeros(batch, size), act.new_zeros(batch, size)
+    for t in range(steps - 1, -1, -1):
+        if grad_hidden is not None:
+            h = h + grad_hidden[t]
+        if grad_cell is not None:
+            c += grad_cell[t]
+        c.addcmul_(h, reach[t])
+        torch.mul(c[:, None], factor[t], out=first[t])
+        torch.mul(h, out_factor[t], out=out[t])
+        c *= forget[t]
+        h = whole[t] @ weight
+    return grads, h, c
+
+
+def _slow_steps(gates: Tensor, h: Tensor, c: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """The recurrence by plain operations."""
+    hiddens, cells = [], []
+    for step in gates.unbind(1):
+        i, f, g, o = (step + h @ weight.t()).chunk(4, dim=1)
+        c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+        h = o.sigmoid() * c.tanh()
+        hiddens.append(h)
+        cells.append(c)
+    return torch.stack(hiddens), torch.stack(cells)

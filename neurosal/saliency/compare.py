@@ -1,0 +1,171 @@
+"""Several methods on the same windows: how far they agree, and what each costs."""
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from scipy.stats import rankdata
+
+from neurosal.errors import ArgumentError
+from neurosal.saliency.explain import explain
+from neurosal.saliency.methods import METHODS
+from neurosal.saliency.scores import as_network
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+COMPARED = ("gradient", "gradient_x_input", "integrated_gradients", "smoothgrad", "occlusion")
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """What :func:`compare_methods` found.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        One row a method: ``forward`` and ``backward`` (samples sent through the network and back,
+        for each map), ``seconds``, ``signed``, ``additive``, ``agreement`` (mean rank correlation
+        with the other methods).
+    agreement : pandas.DataFrame
+        Rank correlation of absolute importance between every two methods, mean over samples.
+    maps : dict of str to xarray.DataArray
+        Method to maps (sample, time, region).
+    """
+
+    table: pd.DataFrame
+    agreement: pd.DataFrame
+    maps: dict[str, xr.DataArray]
+
+    def plot(self, *, sample: int | None = None) -> "Figure":
+        """Draw every method's map, and the matrix of agreement.
+
+        Parameters
+        ----------
+        sample : int or None
+            Which sample's maps; None: the mean over the samples of the absolute maps.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            One panel a method, regions over time, and one for the agreement.
+
+        Examples
+        --------
+        >>> import torch
+        >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 2))
+        >>> found = compare_methods(network, np.ones((2, 4, 3)), target=1,
+        ...                         methods=["gradient", "occlusion"])
+        >>> len(found.plot(sample=0).axes)
+        3
+        """
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(3.2 * (len(self.maps) + 1), 3.2), layout="constrained")
+        panels = figure.subplots(1, len(self.maps) + 1)
+        for panel, (name, maps) in zip(panels, self.maps.items(), strict=False):
+            shown = abs(maps).mean("sample") if sample is None else maps.isel(sample=sample)
+            _draw_map(panel, shown.transpose("region", "time").values, name)
+        _draw_agreement(panels[-1], self.agreement)
+        return figure
+
+
+def compare_methods(
+    model: object,
+    x: object,
+    *,
+    methods: list[str] | tuple[str, ...] | dict[str, dict] = COMPARED,
+    **arguments: object,
+) -> Comparison:
+    """Explain the same windows by several methods, and compare maps and costs.
+
+    Parameters
+    ----------
+    model, x
+        As in :func:`~neurosal.saliency.explain.explain`.
+    methods : list of str, or dict of str to dict
+        Names of methods, or each with its own arguments.
+    **arguments
+        Passed on to :func:`~neurosal.saliency.explain.explain`, such as ``target``.
+
+    Returns
+    -------
+    Comparison
+        Maps, table and agreement; ``plot()`` draws them.
+
+    Raises
+    ------
+    ArgumentError
+        If fewer than two methods are given, or an argument does not fit.
+
+    Examples
+    --------
+    >>> import torch
+    >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 2))
+    >>> x = np.random.default_rng(0).normal(size=(3, 4, 3))
+    >>> found = compare_methods(network, x, target=1,
+    ...                         methods=["gradient_x_input", "integrated_gradients"])
+    >>> float(found.agreement.loc["gradient_x_input", "integrated_gradients"].round(3))
+    1.0
+    """
+    if isinstance(methods, str) or len(methods) < 2:
+        raise ArgumentError(f"methods must name at least two methods. Got {methods!r}.")
+    if arguments.get("at") == "all":
+        raise ArgumentError("at must be 'end' or a step to compare methods. Got 'all'.")
+    own = methods if isinstance(methods, dict) else {name: {} for name in methods}
+    network = as_network(model, arguments.pop("classes", None))
+    maps, rows = {}, {}
+    for name, extra in own.items():
+        maps[name], rows[name] = _measure(network, x, name, {**arguments, **extra})
+    agreement = _agreement(maps)
+    table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("method")
+    others = agreement.where(~np.eye(len(agreement), dtype=bool))
+    return Comparison(table.assign(agreement=others.mean(axis=1)), agreement, maps)
+
+
+def _measure(network: object, x: object, name: str, arguments: dict) -> tuple[xr.DataArray, dict]:
+    """Explain by one method; count what it sends through the network, and the seconds."""
+    started = time.perf_counter()
+    maps = explain(network, x, method=name, **arguments)
+    seconds = time.perf_counter() - started
+    kind = METHODS[name]
+    costs = {way: maps.attrs[f"{way}_passes"] for way in ("forward", "backward")}
+    return maps, costs | {"seconds": seconds, "signed": kind.signed, "additive": kind.additive}
+
+
+def _agreement(maps: dict[str, xr.DataArray]) -> pd.DataFrame:
+    """Mean over samples of the rank correlation of absolute importance."""
+    ranks = [_centred_ranks(array.values) for array in maps.values()]
+    square = [[float(np.nanmean((a * b).sum(1))) for b in ranks] for a in ranks]
+    return pd.DataFrame(square, index=list(maps), columns=list(maps))
+
+
+def _centred_ranks(maps: np.ndarray) -> np.ndarray:
+    """Ranks within each sample, centred and of unit length; NaN where a map is constant."""
+    ranks = rankdata(np.abs(maps).reshape(len(maps), -1), axis=1)
+    ranks = ranks - ranks.mean(axis=1, keepdims=True)
+    norm = np.linalg.norm(ranks, axis=1, keepdims=True)
+    return np.divide(ranks, norm, out=np.full_like(ranks, np.nan), where=norm > 0)
+
+
+def _draw_map(panel: object, values: np.ndarray, name: str) -> None:
+    """Draw a map, signed maps around white."""
+    top = float(np.nanmax(np.abs(values))) or 1.0
+    signed = np.nanmin(values) < 0
+    low, colours = (-top, "RdBu_r") if signed else (0.0, "Reds")
+    panel.imshow(values, aspect="auto", origin="lower", vmin=low, vmax=top, cmap=colours)
+    panel.set(title=name, xlabel="step", ylabel="region")
+
+
+def _draw_agreement(panel: object, agreement: pd.DataFrame) -> None:
+    """Draw the matrix of agreement with its numbers."""
+    names = list(agreement)
+    panel.imshow(agreement.values, vmin=-1, vmax=1, cmap="RdBu_r")
+    panel.set(title="rank correlation", xticks=range(len(names)), yticks=range(len(names)))
+    panel.set_xticklabels(names, rotation=90)
+    panel.set_yticklabels(names)
+    for (row, column), value in np.ndenumerate(agreement.values):
+        panel.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=7)

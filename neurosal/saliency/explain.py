@@ -1,0 +1,210 @@
+"""Explain a classifier's scores by a map of importance over time and regions."""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+import xarray as xr
+
+from neurosal.errors import ArgumentError, check_one_of
+from neurosal.saliency.batching import check_batch_size, in_batches
+from neurosal.saliency.job import Job, recorded
+from neurosal.saliency.methods import find_method
+from neurosal.saliency.scores import OUTPUTS, as_network, evaluating
+from neurosal.saliency.windows import Windows
+
+
+def explain(
+    model: object,
+    x: object,
+    *,
+    method: str = "integrated_gradients",
+    target: object = "true",
+    y: object = None,
+    output: str = "logit",
+    at: str | int = "end",
+    baseline: object = None,
+    classes: object = None,
+    batch_size: str | int = "auto",
+    seed: int = 0,
+    out: str | Path | None = None,
+    progress: bool = True,
+    **method_arguments: object,
+) -> xr.DataArray:
+    """Map how much each region at each time counts for the network's score of a class.
+
+    Parameters
+    ----------
+    model : classifier or torch.nn.Module
+        A fitted classifier of this package (an ensemble's scores are its members' mean logits), or
+        a module that maps samples (B, T, N) to logits (B, C) or, step by step, (B, T, C). It is
+        used in evaluation mode and left as it was: modes, parameters and their gradients.
+    x : xarray.DataArray, array-like or list
+        Samples (sample, time, region), or a list of (T_i, region). Trailing steps that are NaN in
+        every region are padding. A memory-mapped array is read a batch at a time.
+    method : str
+        One of :data:`neurosal.saliency.methods.METHODS`.
+    target : "true", "predicted", class label or array of labels
+        The class whose score is explained; an array names one for each sample.
+    y : array-like or None
+        True labels for ``target="true"``; None: the ``condition`` coordinate of ``x``.
+    output : str
+        "logit"; "margin", the logit minus the largest other logit; or "probability" (softmax).
+    at : "end", int or "all"
+        The score after the last valid step, after this step, or after each.
+    baseline : None, array-like or "mean"
+        What "absent" means: zero; values that broadcast to (time, region) or to the shape of ``x``;
+        or the mean over the samples.
+    classes : array-like or None
+        Labels of a module's logits, in their order; None: 0, 1, ...
+    batch_size : "auto" or int
+        The most samples or variants of samples in one pass; "auto": what fits half of the free
+        memory. It is halved when the memory does not suffice.
+    seed : int
+        For methods that draw noise. A sample's noise depends on the seed and its values alone.
+    out : path or None
+        A ``.npy`` file to write the maps to as they are made, for maps larger than the memory; the
+        result then reads from that file.
+    progress : bool
+        Show the progress of long work on standard error.
+    **method_arguments
+        The method's own arguments, such as ``n_samples``.
+
+    Returns
+    -------
+    xarray.DataArray
+        Importance (sample, time, region), for ``at="all"`` (sample, output_time, time, region),
+        with the coordinates of ``x``; zero in the padding. Coordinates ``target`` and ``score`` on
+        ``sample`` hold what was explained, others what the method found out (such as
+        ``completeness_error``). The attributes record every argument that shaped the maps. If the
+        work is interrupted, samples not done are NaN and the attribute ``interrupted`` is true.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument does not fit, or the network cannot take the method.
+    DataError
+        If ``x`` holds NaN or infinity, or one sample does not fit the memory.
+
+    See Also
+    --------
+    neurosal.saliency.compare.compare_methods : Several methods side by side.
+
+    Examples
+    --------
+    >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(6, 2))
+    >>> maps = explain(network, np.ones((4, 2, 3)), target="predicted")
+    >>> maps.dims, maps.attrs["method"]
+    (('sample', 'time', 'region'), 'integrated_gradients')
+    """
+    chosen, arguments = find_method(method, method_arguments)
+    check_one_of("output", output, OUTPUTS)
+    check_batch_size(batch_size)
+    windows, network = Windows(x), as_network(model, classes)
+    _name_groups(arguments, windows)
+    _check_at(at, windows)
+    labels, absent = _labels(target, y, windows), _baseline(baseline, windows)
+    job = Job(windows, network, chosen, arguments, labels, absent, output, at, seed)
+    maps = _storage(out, job.shape, network.dtype)
+    with evaluating(network):
+        rows = job.rows() if batch_size == "auto" else batch_size
+        work = job.filler(maps)
+        finished = in_batches(windows.shape[0], rows, work, label=method, progress=progress)
+    if not finished:
+        warnings.warn("explain was interrupted: samples not done are NaN.", stacklevel=2)
+    asked = {"method": method, "target": recorded(target), "baseline": recorded(baseline, "zero")}
+    return job.labelled(maps, asked | {"interrupted": not finished})
+
+
+def _check_at(at: object, windows: Windows) -> None:
+    """Refuse an output step that does not exist."""
+    steps = windows.shape[1]
+    whole = isinstance(at, int | np.integer) and not isinstance(at, bool)
+    if at not in ("end", "all") and not (whole and 0 <= at < steps):
+        raise ArgumentError(f"at must be 'end', 'all' or a step from 0 to {steps - 1}. Got {at!r}.")
+
+
+def _labels(target: object, y: object, windows: Windows) -> object:
+    """Return "predicted", or one label for each sample."""
+    n = windows.shape[0]
+    if isinstance(target, str) and target == "predicted":
+        return target
+    if isinstance(target, str) and target == "true":
+        return _true_labels(y, windows)
+    labels = np.asarray(target)
+    if labels.ndim == 0:
+        return np.full(n, labels[()])
+    if labels.shape != (n,):
+        raise ArgumentError(
+            f"target must be 'true', 'predicted', a class label, or one label for each of {n} "
+            f"samples. Got shape {labels.shape}."
+        )
+    return labels
+
+
+def _true_labels(y: object, windows: Windows) -> np.ndarray:
+    """Labels given, or the conditions of a labelled array."""
+    n, labelled = windows.shape[0], windows.labelled
+    if y is None and labelled is not None and "condition" in labelled.coords:
+        y = labelled["condition"].values
+    if y is None:
+        raise ArgumentError(
+            "target='true' needs the true labels: give y, or a DataArray with the coordinate "
+            "'condition' on 'sample'; or use target='predicted' or a class label."
+        )
+    if np.shape(y) != (n,):
+        raise ArgumentError(f"y must hold one label for each of {n} samples. Got {np.shape(y)}.")
+    return np.asarray(y)
+
+
+def _baseline(baseline: object, windows: Windows) -> np.ndarray:
+    """Values (1 or n, T, N) that stand for absence."""
+    n, steps, regions = windows.shape
+    if baseline is None:
+        return np.zeros((1, steps, regions), dtype=np.float32)
+    if isinstance(baseline, str):
+        check_one_of("baseline", baseline, ["mean"])
+        return windows.mean()[None]
+    if isinstance(baseline, torch.Tensor):
+        baseline = baseline.detach().cpu().numpy()
+    values = baseline if hasattr(baseline, "shape") else np.asarray(baseline, dtype=float)
+    if tuple(values.shape) == (n, steps, regions):
+        return values
+    if values.ndim <= 2 and _broadcasts(values.shape, (steps, regions)):
+        return np.broadcast_to(np.asarray(values), (steps, regions))[None].copy()
+    raise ArgumentError(
+        f"baseline must be None, 'mean', or values that broadcast to (time, region) = "
+        f"({steps}, {regions}) or have the shape of x. Got shape {tuple(values.shape)}."
+    )
+
+
+def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
+    """Tell whether a shape broadcasts to another."""
+    pairs = zip(reversed(shape), reversed(to), strict=False)
+    return all(own in (1, other) for own, other in pairs)
+
+
+def _storage(out: object, shape: tuple[int, ...], dtype: torch.dtype) -> np.ndarray:
+    """Make the array of maps, NaN until done: in memory, or in a file."""
+    kind = np.float64 if dtype == torch.float64 else np.float32
+    if out is None:
+        return np.full(shape, np.nan, dtype=kind)
+    if Path(out).suffix != ".npy":
+        raise ArgumentError(f"out must be the name of a .npy file. Got {str(out)!r}.")
+    maps = np.lib.format.open_memmap(out, mode="w+", dtype=kind, shape=shape)
+    maps[...] = np.nan
+    return maps
+
+
+def _name_groups(arguments: dict, windows: Windows) -> None:
+    """Replace ``groups="network"`` by the network of each region."""
+    if not isinstance(arguments.get("groups"), str) or arguments["groups"] != "network":
+        return
+    labelled = windows.labelled
+    if labelled is None or "network" not in labelled.coords:
+        raise ArgumentError(
+            "groups='network' needs x as a DataArray with the coordinate 'network' on 'region'. "
+            "Give groups as one label for each region instead."
+        )
+    arguments["groups"] = labelled["network"].values

@@ -1,0 +1,276 @@
+"""Gradients averaged over chance: noise on the sample, or chance baselines.
+
+Noise is drawn on the CPU from one generator per sample, so that a map depends on its sample and the
+seed alone: not on the batch, the device, the other samples or the program's random state.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+from neurosal.errors import ArgumentError
+from neurosal.saliency.batching import passes
+from neurosal.saliency.gradients import Attribution, input_gradient
+from neurosal.saliency.scores import Score
+
+
+def smoothgrad(
+    score: Score,
+    x: torch.Tensor,
+    *,
+    n_samples: int = 50,
+    noise_level: float = 0.15,
+    sd: float | None = None,
+) -> Attribution:
+    """Gradient averaged over noisy copies of the sample.
+
+    Parameters
+    ----------
+    score : Score
+        What is explained.
+    x : torch.Tensor
+        Samples (B, T, N).
+    n_samples : int
+        Noisy copies of each sample.
+    noise_level : float
+        Standard deviation of the noise as a share of the sample's range (maximum - minimum).
+    sd : float or None
+        Standard deviation in the unit of ``x`` instead.
+
+    Returns
+    -------
+    Attribution
+        Signed maps.
+
+    References
+    ----------
+    Smilkov et al. (2017), doi:10.48550/arXiv.1706.03825.
+
+    Examples
+    --------
+    >>> from neurosal.saliency.explain import explain
+    >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(6, 2))
+    >>> explain(network, torch.ones(4, 2, 3), method="smoothgrad", target=1, sd=0.5).shape
+    (4, 2, 3)
+    """
+    total = torch.zeros_like(x)
+    for noisy, rows in noisy_copies(score, x, n_samples, noise_level, sd):
+        total += input_gradient(score, noisy, rows).unflatten(0, (-1, len(x))).sum(0)
+    return Attribution(total / n_samples, {})
+
+
+def smoothgrad_squared(
+    score: Score,
+    x: torch.Tensor,
+    *,
+    n_samples: int = 50,
+    noise_level: float = 0.15,
+    sd: float | None = None,
+) -> Attribution:
+    """Squared gradient averaged over noisy copies of the sample.
+
+    Parameters
+    ----------
+    score : Score
+        What is explained.
+    x : torch.Tensor
+        Samples (B, T, N).
+    n_samples, noise_level, sd
+        As in :func:`smoothgrad`.
+
+    Returns
+    -------
+    Attribution
+        Maps without sign.
+
+    References
+    ----------
+    Hooker et al. (2019), doi:10.48550/arXiv.1806.10758.
+
+    Examples
+    --------
+    >>> from neurosal.saliency.explain import explain
+    >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(6, 2))
+    >>> explain(network, torch.ones(4, 2, 3), method="smoothgrad_squared", target=1).shape
+    (4, 2, 3)
+    """
+    total = torch.zeros_like(x)
+    for noisy, rows in noisy_copies(score, x, n_samples, noise_level, sd):
+        total += input_gradient(score, noisy, rows).square().unflatten(0, (-1, len(x))).sum(0)
+    return Attribution(total / n_samples, {})
+
+
+def vargrad(
+    score: Score,
+    x: torch.Tensor,
+    *,
+    n_samples: int = 50,
+    noise_level: float = 0.15,
+    sd: float | None = None,
+) -> Attribution:
+    """Variance of the gradient over noisy copies of the sample.
+
+    Parameters
+    ----------
+    score : Score
+        What is explained.
+    x : torch.Tensor
+        Samples (B, T, N).
+    n_samples, noise_level, sd
+        As in :func:`smoothgrad`.
+
+    Returns
+    -------
+    Attribution
+        Maps without sign.
+
+    References
+    ----------
+    Adebayo et al. (2018), doi:10.48550/arXiv.1810.03307.
+
+    Examples
+    --------
+    >>> from neurosal.saliency.explain import explain
+    >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(6, 2))
+    >>> explain(network, torch.ones(4, 2, 3), method="vargrad", target=1, n_samples=5).shape
+    (4, 2, 3)
+    """
+    mean, spread, seen = torch.zeros_like(x), torch.zeros_like(x), 0
+    for noisy, rows in noisy_copies(score, x, n_samples, noise_level, sd):
+        for drawn in input_gradient(score, noisy, rows).unflatten(0, (-1, len(x))):
+            seen += 1
+            step = drawn - mean
+            mean += step / seen
+            spread += step * (drawn - mean)
+    return Attribution(spread / n_samples, {})
+
+
+def expected_gradients(
+    score: Score,
+    x: torch.Tensor,
+    *,
+    n_samples: int = 50,
+    background: object = None,
+) -> Attribution:
+    """Integrated gradients averaged over a background, by chance points on chance ways.
+
+    Parameters
+    ----------
+    score : Score
+        What is explained.
+    x : torch.Tensor
+        Samples (B, T, N).
+    n_samples : int
+        Points drawn for each sample.
+    background : array-like or None
+        Samples (K, T, N) to draw baselines from; None: the one baseline.
+
+    Returns
+    -------
+    Attribution
+        Signed maps.
+
+    References
+    ----------
+    Erion et al. (2021), doi:10.1038/s42256-021-00343-w; Lundberg & Lee (2017),
+    doi:10.48550/arXiv.1705.07874.
+
+    Examples
+    --------
+    >>> from neurosal.saliency.explain import explain
+    >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(6, 2))
+    >>> explain(network, torch.ones(4, 2, 3), method="expected_gradients", target=1).shape
+    (4, 2, 3)
+    """
+    generators, total = _generators(score), torch.zeros_like(x)
+    for n_draws, rows in passes(n_samples, len(x), score.rows, x.device):
+        start = _draw_baselines(score, x, generators, n_draws, background)
+        shares = [[torch.rand((), generator=g).item() for g in generators] for _ in range(n_draws)]
+        share = torch.tensor(shares, dtype=x.dtype, device=x.device).view(-1, 1, 1)
+        way = x.repeat(n_draws, 1, 1) - start
+        slopes = input_gradient(score, start + share * way, rows)
+        total += (slopes * way).unflatten(0, (-1, len(x))).sum(0)
+    return Attribution(total / n_samples, {})
+
+
+def noisy_copies(
+    score: Score, x: torch.Tensor, n_samples: int, noise_level: float, sd: float | None
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Add Gaussian noise to samples, a pass's worth at a time.
+
+    Parameters
+    ----------
+    score : Score
+        Gives the seed, the valid steps and the rows of a pass.
+    x : torch.Tensor
+        Samples (B, T, N).
+    n_samples : int
+        Copies of each.
+    noise_level : float
+        Standard deviation as a share of the sample's range.
+    sd : float or None
+        Standard deviation in the unit of ``x`` instead.
+
+    Yields
+    ------
+    tuple of torch.Tensor
+        Noisy samples (D * B, T, N) and the sample each stands for (D * B,).
+
+    Examples
+    --------
+    >>> from neurosal.saliency.scores import as_network
+    >>> network = as_network(torch.nn.Linear(3, 2))
+    >>> score = Score(network, torch.tensor([1]), torch.zeros(1, 2, 3), rows=2, seeds=(7,))
+    >>> [len(rows) for noisy, rows in noisy_copies(score, torch.ones(1, 2, 3), 5, 0.15, 1.0)]
+    [2, 2, 1]
+    """
+    spread = _spread(score, x, noise_level, sd)
+    generators = _generators(score)
+    for count, rows in passes(n_samples, len(x), score.rows, x.device):
+        noise = torch.stack([_normal(score, x, generators) for _ in range(count)])
+        yield (x + spread * noise.to(x.device)).flatten(0, 1), rows
+
+
+def _spread(score: Score, x: torch.Tensor, noise_level: float, sd: float | None) -> torch.Tensor:
+    """Standard deviation of the noise of each sample (B, 1, 1)."""
+    if (sd if sd is not None else noise_level) < 0:
+        raise ArgumentError(f"noise_level and sd must not be negative. Got {noise_level}, {sd}.")
+    if sd is not None:
+        return torch.full((len(x), 1, 1), float(sd), dtype=x.dtype, device=x.device)
+    padding = ~score.valid(x)[:, :, None]
+    top = x.masked_fill(padding, -torch.inf).amax((1, 2), keepdim=True)
+    return noise_level * (top - x.masked_fill(padding, torch.inf).amin((1, 2), keepdim=True))
+
+
+def _generators(score: Score) -> list[torch.Generator]:
+    """One random generator per sample."""
+    return [torch.Generator().manual_seed(seed) for seed in score.seeds]
+
+
+def _normal(score: Score, x: torch.Tensor, generators: list[torch.Generator]) -> torch.Tensor:
+    """Draw standard normal noise (B, T, N) on the CPU, zero in the padding."""
+    noise = torch.zeros(x.shape, dtype=x.dtype)
+    ends = score.valid(x).sum(1).tolist()
+    for drawn, end, generator in zip(noise, ends, generators, strict=True):
+        drawn[:end].normal_(generator=generator)
+    return noise
+
+
+def _draw_baselines(
+    score: Score,
+    x: torch.Tensor,
+    generators: list[torch.Generator],
+    n_draws: int,
+    background: object,
+) -> torch.Tensor:
+    """Baselines (D * B, T, N), drawn from the background where there is one."""
+    if background is None:
+        return score.baseline.expand_as(x).repeat(n_draws, 1, 1)
+    drawn = [
+        int(torch.randint(len(background), (), generator=generator))
+        for _ in range(n_draws)
+        for generator in generators
+    ]
+    chosen = torch.as_tensor(np.asarray(background)).to(x)[torch.tensor(drawn, device=x.device)]
+    return chosen * score.valid(x).repeat(n_draws, 1)[:, :, None]

@@ -1,0 +1,274 @@
+"""Maps made by taking parts of a sample away: set to the baseline, scored again.
+
+No gradient is needed, so these methods take any network, and also show what a gradient cannot: a
+saturated score that stays as it is until much has been taken away.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+
+from neurosal.errors import ArgumentError, check_one_of
+from neurosal.saliency.batching import split
+from neurosal.saliency.gradients import Attribution
+from neurosal.saliency.scores import Score
+
+Block = tuple[slice, torch.Tensor]
+
+
+def occlusion(
+    score: Score,
+    x: torch.Tensor,
+    *,
+    window: tuple[int, int] = (10, 1),
+    stride: tuple[int, int] | None = None,
+) -> Attribution:
+    """Score lost when a window sliding over time and regions is set to the baseline.
+
+    Parameters
+    ----------
+    score : Score
+        What is explained.
+    x : torch.Tensor
+        Samples (B, T, N).
+    window : tuple of int
+        Steps and regions of the window, cut to those that there are; regions follow each other as
+        in ``x``.
+    stride : tuple of int or None
+        How far the window moves; None: by its own size.
+
+    Returns
+    -------
+    Attribution
+        Signed maps: for each cell the mean loss over the windows that cover it.
+
+    Raises
+    ------
+    ArgumentError
+        If window or stride are no two positive integers, or the stride skips cells.
+
+    References
+    ----------
+    Zeiler & Fergus (2014), doi:10.1007/978-3-319-10590-1_53.
+
+    Examples
+    --------
+    >>> from neurosal.saliency.scores import as_network
+    >>> network = as_network(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(6, 2)))
+    >>> score = Score(network, torch.tensor([1]), torch.zeros(1, 2, 3))
+    >>> maps = occlusion(score, torch.ones(1, 2, 3), window=(1, 1)).maps
+    >>> torch.allclose(maps.flatten(), network.modules[0][1].weight[1], atol=1e-6)
+    True
+    """
+    window = tuple(min(size, total) for size, total in zip(window, x.shape[1:], strict=False))
+    stride = window if stride is None else stride
+    for name, sizes in (("window", window), ("stride", stride)):
+        if len(sizes) != 2 or any(size < 1 for size in sizes):
+            raise ArgumentError(f"{name} must be two positive integers. Got {sizes!r}.")
+    if stride[0] > window[0] or stride[1] > window[1]:
+        raise ArgumentError(f"stride must not exceed the window {window!r}. Got {stride!r}.")
+    times, regions = (
+        [slice(start, start + size) for start in _starts(total, size, step)]
+        for total, size, step in zip(x.shape[1:], window, stride, strict=True)
+    )
+    every = torch.arange(x.shape[2], device=x.device)
+    return _ablate(score, x, [(steps, every[part]) for steps in times for part in regions])
+
+
+def feature_ablation(
+    score: Score,
+    x: torch.Tensor,
+    *,
+    groups: object = "region",
+    block: int | None = None,
+) -> Attribution:
+    """Score lost when a group of regions is set to the baseline, in the whole or in time blocks.
+
+    Parameters
+    ----------
+    score : Score
+        What is explained.
+    x : torch.Tensor
+        Samples (B, T, N).
+    groups : "region", "network", "all" or array of labels
+        Each region by itself; the regions of a network together (the coordinate ``network`` of
+        the samples); all regions at once (with ``block``, to see time alone); or one label for
+        each region (N,).
+    block : int or None
+        Steps taken away together; None: all.
+
+    Returns
+    -------
+    Attribution
+        Signed maps: each cell holds the loss of the block that it is in.
+
+    Raises
+    ------
+    ArgumentError
+        If the groups or the block do not fit the samples.
+
+    Examples
+    --------
+    >>> from neurosal.saliency.scores import as_network
+    >>> network = as_network(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(6, 2)))
+    >>> score = Score(network, torch.tensor([1]), torch.zeros(1, 2, 3))
+    >>> maps = feature_ablation(score, torch.ones(1, 2, 3), groups=["a", "b", "a"]).maps
+    >>> bool((maps[0, :, 0] == maps[0, :, 2]).all())
+    True
+    """
+    n_steps, n_regions = x.shape[1:]
+    block = n_steps if block is None else block
+    if block < 1:
+        raise ArgumentError(f"block must be a positive number of steps. Got {block!r}.")
+    times = [slice(start, start + block) for start in range(0, n_steps, block)]
+    members = [part.to(x.device) for part in _members(groups, n_regions)]
+    return _ablate(score, x, [(steps, part) for steps in times for part in members])
+
+
+def temporal_rescaling(
+    score: Score,
+    x: torch.Tensor,
+    *,
+    base: str = "gradient",
+    threshold: float = 0.55,
+    elsewhere: float = 0.1,
+    base_arguments: dict | None = None,
+) -> Attribution:
+    """Temporal saliency rescaling: how much another method's map changes when cells are taken away.
+
+    First each step: the summed absolute change of the map when the step is set to the baseline,
+    scaled to [0, 1] over the steps. Then, in steps above a quantile, each cell in the same way,
+    unscaled. The result is the product; a sample takes about (1 - threshold) T N maps of ``base``.
+
+    Parameters
+    ----------
+    score : Score
+        What is explained.
+    x : torch.Tensor
+        Samples (B, T, N).
+    base : str
+        The method whose map is watched.
+    threshold : float
+        Quantile of the steps above which single cells are taken away.
+    elsewhere : float
+        What stands for the cells of the other steps.
+    base_arguments : dict or None
+        The base method's own arguments.
+
+    Returns
+    -------
+    Attribution
+        Maps without sign.
+
+    References
+    ----------
+    Ismail et al. (2020), doi:10.48550/arXiv.2010.13924.
+
+    Examples
+    --------
+    >>> from neurosal.saliency.explain import explain
+    >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(6, 2))
+    >>> explain(network, torch.ones(4, 2, 3), method="temporal_rescaling", target=1).shape
+    (4, 2, 3)
+    """
+    from neurosal.saliency.methods import find_method
+
+    check_one_of("base", base, WATCHED)
+    method, arguments = find_method(base, base_arguments or {})
+
+    def change(rows: torch.Tensor, steps: torch.Tensor, regions: object) -> torch.Tensor:
+        """Change of the maps of ``rows`` when ``steps`` at ``regions`` are at the baseline."""
+        less = x[rows]
+        at = (torch.arange(len(rows), device=x.device), steps, regions)
+        less[at] = score.baseline.expand_as(x)[rows, steps, regions]
+        changed = method.function(score.take(rows), less, **arguments).maps
+        return (changed - whole[rows]).abs().flatten(1).sum(1)
+
+    whole = method.function(score, x, **arguments).maps
+    valid = score.valid(x)
+    every = torch.zeros(valid.shape, dtype=x.dtype, device=x.device)
+    for rows, steps in split(score.rows, *valid.nonzero(as_tuple=True)):
+        every[rows, steps] = change(rows, steps, slice(None))
+    cells = torch.full_like(x, elsewhere)
+    ahead = (every > _quantile(every, valid, threshold)) & valid
+    chosen = ahead[:, :, None].expand_as(x).nonzero(as_tuple=True)
+    for rows, steps, regions in split(score.rows, *chosen):
+        cells[rows, steps, regions] = change(rows, steps, regions)
+    return Attribution(_unit_range(every, valid)[:, :, None] * cells, {})
+
+
+WATCHED = (
+    "gradient",
+    "gradient_x_input",
+    "squared_gradient",
+    "integrated_gradients",
+    "smoothgrad",
+    "smoothgrad_squared",
+    "vargrad",
+    "expected_gradients",
+    "guided_backprop",
+    "lrp",
+    "deep_taylor",
+)
+
+
+def _ablate(score: Score, x: torch.Tensor, blocks: Sequence[Block]) -> Attribution:
+    """Give each cell the mean score lost over the blocks that it is in."""
+    maps = torch.zeros_like(x)
+    covered = torch.zeros(x.shape[1:], dtype=x.dtype, device=x.device)
+    baseline = score.baseline.expand_as(x)
+    with torch.no_grad():
+        whole = score(x)
+        for some in _at_once(blocks, max(1, score.rows // len(x))):
+            less = x.repeat(len(some), 1, 1, 1)
+            for variant, (steps, regions) in zip(less, some, strict=True):
+                variant[:, steps, regions] = baseline[:, steps, regions]
+            rows = torch.arange(len(x), device=x.device).repeat(len(some))
+            lost = whole - score(less.flatten(0, 1), rows).view(len(some), -1)
+            for loss, (steps, regions) in zip(lost, some, strict=True):
+                maps[:, steps, regions] += loss[:, None, None]
+                covered[steps, regions] += 1
+    return Attribution(maps / covered, {"score": whole})
+
+
+def _at_once(blocks: Sequence[Block], count: int) -> Iterator[Sequence[Block]]:
+    """Cut a list into lists of at most ``count``."""
+    for start in range(0, len(blocks), count):
+        yield blocks[start : start + count]
+
+
+def _starts(total: int, size: int, step: int) -> list[int]:
+    """Starts of a sliding window; the last one may reach over the end."""
+    return [step * k for k in range(math.ceil((total - size) / step) + 1)]
+
+
+def _members(groups: object, n_regions: int) -> list[torch.Tensor]:
+    """Regions of each group."""
+    if isinstance(groups, str):
+        check_one_of("groups", groups, ["region", "all"])
+        labels = np.arange(n_regions) if groups == "region" else np.zeros(n_regions)
+    else:
+        labels = np.asarray(groups)
+    if labels.shape != (n_regions,):
+        raise ArgumentError(
+            f"groups must be 'region', 'network' (for samples with that coordinate), 'all', or one "
+            f"label for each of {n_regions} regions. Got shape {labels.shape}."
+        )
+    place = np.unique(labels, return_inverse=True)[1]
+    return [torch.as_tensor(np.flatnonzero(place == group)) for group in range(place.max() + 1)]
+
+
+def _quantile(values: torch.Tensor, valid: torch.Tensor, share: float) -> torch.Tensor:
+    """Quantile over the valid steps of each sample (B, 1)."""
+    if not 0 <= share <= 1:
+        raise ArgumentError(f"threshold must be from 0 to 1. Got {share!r}.")
+    return values.masked_fill(~valid, torch.nan).nanquantile(share, dim=1, keepdim=True)
+
+
+def _unit_range(values: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+    """Scale to [0, 1] over the valid steps of each sample; zero where nothing varies."""
+    low = values.masked_fill(~valid, torch.inf).amin(1, keepdim=True)
+    high = values.masked_fill(~valid, -torch.inf).amax(1, keepdim=True)
+    return ((values - low) / (high - low).clamp_min(torch.finfo(values.dtype).tiny)) * valid

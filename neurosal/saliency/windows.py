@@ -1,0 +1,206 @@
+"""The samples that are explained, a batch at a time, whatever they came in.
+
+An array, a labelled array, a memory-mapped file or a list of sequences of different lengths: only
+the batch at hand is copied. Trailing steps that are NaN in every region are padding.
+"""
+
+from collections.abc import Sequence
+from hashlib import blake2b
+
+import numpy as np
+import torch
+import xarray as xr
+
+from neurosal.errors import ArgumentError, DataError
+
+DIMS = ("sample", "time", "region")
+
+
+class Windows:
+    """Samples (n, T, N) that are read in slices.
+
+    Parameters
+    ----------
+    x : xarray.DataArray, array-like or list of arrays
+        Samples (sample, time, region), or a list of (T_i, N).
+
+    Raises
+    ------
+    ArgumentError
+        If there are no three dimensions, or no samples.
+
+    Examples
+    --------
+    >>> windows = Windows([np.ones((2, 3)), np.ones((4, 3))])
+    >>> windows.shape
+    (2, 4, 3)
+    >>> windows.take(0, 2)[1]
+    tensor([2, 4])
+    """
+
+    def __init__(self, x: object):
+        self.labelled = x if isinstance(x, xr.DataArray) else None
+        if self.labelled is not None:
+            if set(x.dims) != set(DIMS):
+                raise ArgumentError(
+                    f"x must have the dimensions {DIMS}. Got {x.dims}; rename or expand_dims."
+                )
+            self.labelled = x = x.transpose(*DIMS)
+        elif isinstance(x, list | tuple):
+            x = _pad(x)
+        elif isinstance(x, torch.Tensor):
+            x = x.detach().cpu().numpy()
+        self.values = x if hasattr(x, "shape") else np.asarray(x)
+        self.shape = tuple(self.values.shape)
+        if len(self.shape) != 3 or 0 in self.shape:
+            raise ArgumentError(
+                f"x must be (sample, time, region), none of them empty. Got shape {self.shape}."
+            )
+
+    def take(
+        self, start: int, stop: int, *, device: object = "cpu", dtype: torch.dtype | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Copy some samples, padding set to zero.
+
+        Parameters
+        ----------
+        start, stop : int
+            Which samples.
+        device : torch.device or str
+            Where to.
+        dtype : torch.dtype or None
+            As which type; None: as it is.
+
+        Returns
+        -------
+        tuple of torch.Tensor and torch.Tensor or None
+            Samples (B, T, N), and valid steps (B,) where any sample has padding.
+
+        Raises
+        ------
+        DataError
+            If a valid step holds NaN or infinity.
+
+        Examples
+        --------
+        >>> Windows(np.ones((3, 2, 2))).take(1, 3)[0].shape
+        torch.Size([2, 2, 2])
+        """
+        values = np.array(self.values[start:stop], dtype=np.result_type(self.values.dtype, "f4"))
+        padding = np.isnan(values).all(axis=2)
+        lengths = values.shape[1] - np.cumprod(padding[:, ::-1], axis=1).sum(axis=1)
+        values[np.arange(values.shape[1]) >= lengths[:, None]] = 0
+        self._check(values, lengths, start)
+        x = torch.as_tensor(values, dtype=dtype).to(device)
+        if (lengths == values.shape[1]).all():
+            return x, None
+        return x, torch.as_tensor(lengths, device=device)
+
+    def coordinates(self) -> dict:
+        """Coordinates for a map: those of a labelled array, integers otherwise.
+
+        Returns
+        -------
+        dict
+            For :class:`xarray.DataArray`.
+
+        Examples
+        --------
+        >>> list(Windows(np.ones((3, 2, 2))).coordinates())
+        ['sample', 'time', 'region']
+        """
+        own = {} if self.labelled is None else dict(self.labelled.coords)
+        counted = {
+            name: np.arange(size)
+            for name, size in zip(DIMS, self.shape, strict=True)
+            if name not in own
+        }
+        return own | counted
+
+    def mean(self) -> np.ndarray:
+        """Mean over the samples, padding left out.
+
+        Returns
+        -------
+        numpy.ndarray
+            (T, N); zero at steps that no sample has.
+
+        Examples
+        --------
+        >>> Windows([[[1.0]], [[3.0], [5.0]]]).mean().ravel()
+        array([2., 5.])
+        """
+        total, seen = np.zeros(self.shape[1:]), np.zeros((self.shape[1], 1))
+        for start in range(0, self.shape[0], 256):
+            x, lengths = self.take(start, start + 256)
+            total += x.double().sum(0).numpy()
+            ends = np.full(len(x), x.shape[1]) if lengths is None else lengths.numpy()
+            seen += (np.arange(x.shape[1])[:, None] < ends).sum(1, keepdims=True)
+        return total / np.maximum(seen, 1)
+
+    def _check(self, values: np.ndarray, lengths: np.ndarray, start: int) -> None:
+        """Refuse samples with NaN, infinity or no step at all."""
+        if (lengths == 0).any():
+            raise DataError(
+                f"x has no valid step in sample {start + int(np.argmin(lengths))}: all of it is "
+                "NaN. Leave it out."
+            )
+        bad = ~np.isfinite(values)
+        if bad.any():
+            sample, step, region = (int(index) for index in np.argwhere(bad)[0])
+            name = region if self.labelled is None else self.labelled[DIMS[2]].values[region]
+            raise DataError(
+                f"x must be finite. Got {values[sample, step, region]} at sample "
+                f"{start + sample}, step {step}, region {name!r} ({int(bad.sum())} such values in "
+                "this batch). Leave out or fill such regions; only trailing steps that are NaN in "
+                "every region count as padding."
+            )
+
+
+def seeds_of(x: torch.Tensor, lengths: torch.Tensor | None, *, seed: int) -> tuple[int, ...]:
+    """One random seed for each sample, made of its values and ``seed``.
+
+    So a sample has the same noise in whatever order, batch or company it comes.
+
+    Parameters
+    ----------
+    x : torch.Tensor
+        Samples (B, T, N).
+    lengths : torch.Tensor or None
+        Valid steps (B,).
+    seed : int
+        The user's seed.
+
+    Returns
+    -------
+    tuple of int
+        Seeds (B,).
+
+    Examples
+    --------
+    >>> seeds = seeds_of(torch.eye(2).expand(2, 2, 2), None, seed=0)
+    >>> seeds[0] == seeds[1]
+    True
+    """
+    rows = x.detach().cpu().numpy()
+    ends = [x.shape[1]] * len(x) if lengths is None else lengths.tolist()
+    return tuple(
+        int.from_bytes(
+            blake2b(row[:end].tobytes() + str(seed).encode(), digest_size=7).digest(), "little"
+        )
+        for row, end in zip(rows, ends, strict=True)
+    )
+
+
+def _pad(sequences: Sequence) -> np.ndarray:
+    """Stack sequences (T_i, N), shorter ones padded with NaN."""
+    arrays = [np.asarray(sequence, dtype=float) for sequence in sequences]
+    if not arrays or any(a.ndim != 2 or a.shape[1] != arrays[0].shape[1] for a in arrays):
+        raise ArgumentError(
+            "x must be a list of arrays (time, region) with one number of regions. Got shapes "
+            f"{[a.shape for a in arrays[:5]]}."
+        )
+    out = np.full((len(arrays), max(map(len, arrays)), arrays[0].shape[1]), np.nan)
+    for row, array in zip(out, arrays, strict=True):
+        row[: len(array)] = array
+    return out
