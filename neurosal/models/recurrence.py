@@ -75,6 +75,8 @@ class _Steps(torch.autograd.Function):
         before = torch.cat([cell[None], cells[:-1]])
         factors = _gate_factors(act, before, tanhs)
         grads, grad_h, grad_c = _walk_back(act, tanhs, factors, weight, grad_hidden, grad_cell)
+        if not ctx.needs_input_grad[3]:
+            return grads, grad_h, grad_c, None
         before = torch.cat([hidden[None], hiddens[:-1]]).transpose(0, 1).flatten(0, 1)
         return grads, grad_h, grad_c, grads.flatten(0, 1).t() @ before
 

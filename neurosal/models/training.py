@@ -27,6 +27,13 @@ PRESETS: dict[str, dict] = {
         "clip_norm": None,
         "stop_accuracy": 1.0,
     },
+    "localizing": {
+        "learning_rate": 1e-2,
+        "weight_decay": 0.5,
+        "max_epochs": 100,
+        "input_noise": 20.0,
+        "time_mask": (0.3, 0.6),
+    },
 }
 
 

@@ -27,7 +27,6 @@ PACKAGES = [
     "torch",
     "skorch",
     "scikit-learn",
-    "captum",
     "nilearn",
     "nibabel",
     "xarray",

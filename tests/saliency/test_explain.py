@@ -284,7 +284,9 @@ def test_the_model_and_the_random_state_are_left_as_they_were():
     np.testing.assert_array_equal(explain(network, X, method="gradient", target=1), dropout_off)
 
 
-def test_a_batch_that_does_not_fit_is_halved():
+@pytest.mark.parametrize("batch_size", ["auto", 5])
+@pytest.mark.parametrize("method", ["gradient", "integrated_gradients", "occlusion"])
+def test_a_batch_that_does_not_fit_is_halved(method, batch_size):
     sizes = []
 
     class Small(Toy):
@@ -296,8 +298,10 @@ def test_a_batch_that_does_not_fit_is_halved():
 
     small = Small().double().eval()
     small.load_state_dict(make_toy().state_dict())
-    maps = explain(small, X, method="gradient", target=1, batch_size=5)
-    np.testing.assert_allclose(maps, explain(make_toy(), X, method="gradient", target=1))
+    asked = {"method": method, "target": 1}
+    maps = explain(small, X, batch_size=batch_size, **asked)
+    np.testing.assert_allclose(maps, explain(make_toy(), X, **asked), atol=1e-14)
+    assert max(sizes) > 2
     assert sizes[-1] <= 2
 
 
@@ -358,6 +362,42 @@ def test_interruption_keeps_what_is_done():
     assert maps.attrs["interrupted"]
     assert maps.target.values.tolist() == ["b", "b", "", "", ""]
     np.testing.assert_array_equal(np.isnan(maps).all(("time", "region")), [0, 0, 1, 1, 1])
+
+
+def test_finished_maps_are_kept_every_few_passes():
+    class Patient(Toy):
+        calls = 0
+
+        def forward(self, x, lengths=None):
+            self.calls += torch.is_grad_enabled()
+            if self.calls == 20:
+                raise KeyboardInterrupt
+            return super().forward(x, lengths)
+
+    many = np.repeat(X, 20, axis=0)
+    with pytest.warns(UserWarning, match="interrupted"):
+        maps = explain(Patient().double(), many, method="smoothgrad", target=1, batch_size=100)
+    done = ~np.isnan(maps).all(("time", "region"))
+    assert 0 < done.sum() < 100
+    assert not np.isnan(maps[done.values]).any()
+
+
+def test_a_call_of_one_long_sample_shows_how_far_it_is(capsys, monkeypatch):
+    class Slow(Toy):
+        clock = 0.0
+
+        def forward(self, x, lengths=None):
+            Slow.clock += 1.0
+            return super().forward(x, lengths)
+
+    monkeypatch.setattr("time.monotonic", lambda: Slow.clock)
+    asked = {"target": 1, "batch_size": 1, "base": "gradient", "progress": True}
+    maps = explain(Slow().double(), X[:1], method="temporal_rescaling", **asked)
+    shown = [float(line.split()[1]) for line in capsys.readouterr().err.splitlines()]
+    assert shown == sorted(shown)
+    assert len(set(shown)) > 1
+    assert 0 < shown[0] < shown[-1] < 1
+    assert maps.attrs["forward_passes"] == 1 + T + N * (T - 4)  # 3 of 7 steps are ahead
 
 
 def test_maps_go_to_a_file(tmp_path):
@@ -465,6 +505,22 @@ def test_bad_arguments_are_named_with_what_is_allowed(network, x, arguments, mes
 def test_gaps_in_the_samples_are_refused(x, message):
     with pytest.raises(DataError, match=message):
         explain(make_toy(), x, target=1)
+
+
+def test_a_pipeline_is_refused_by_a_hint():
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import FunctionTransformer
+
+    with pytest.raises(ArgumentError, match=r"Got Pipeline.*the classifier at its end"):
+        explain(make_pipeline(FunctionTransformer(), FunctionTransformer()), X, target=1)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("name", TOY)
+def test_maps_on_a_gpu_are_those_on_a_cpu(name):
+    asked = {"method": name, "target": 1, **OWN.get(name, {})}
+    ours = explain(make_toy().cuda(), PADDED, **asked)
+    np.testing.assert_allclose(ours, explain(make_toy(), PADDED, **asked), atol=1e-10)
 
 
 def test_an_unfitted_classifier_is_refused():

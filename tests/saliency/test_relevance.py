@@ -137,11 +137,10 @@ def x():
     return torch.rand(4, 7, 12, generator=generator, dtype=torch.float64) * 2 - 1
 
 
-@pytest.mark.parametrize("gate_rule", ["all", "abs", "half"])
+@pytest.mark.parametrize("gate_rule", ["all", "prop", "abs", "half"])
 @pytest.mark.parametrize("name", RECURRENT)
 def test_all_relevance_is_found_again(name, gate_rule, x):
-    network = made(name)
-    for state in (network.eval(), trained(network.train())):
+    for state in (made(name).eval(), trained(made(name))):
         logits = state(x, LENGTHS).detach()
         found = relevance(
             state,
