@@ -9,10 +9,18 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "decoder": ["SaliencyDecoder"],
         "labelled": ["load_array", "save_array"],
-        "loaders": ["Run", "find_bids_runs", "find_hcp_runs", "make_windows", "simulate_hcp"],
+        "loaders": [
+            "Run",
+            "find_bids_runs",
+            "find_hcp_runs",
+            "inspect_study",
+            "make_windows",
+            "simulate_hcp",
+        ],
         "models": ["InputCellClassifier", "NetworkClassifier"],
-        "parcellation": ["Atlas", "extract_regions", "load_atlas"],
-        "projection": ["from_nifti", "to_nifti"],
+        "parcellation": ["Atlas", "extract_regions", "extract_runs", "load_atlas"],
+        "pipeline": ["extract_windows"],
+        "projection": ["from_nifti", "to_image", "to_nifti"],
         "saliency": ["compare_methods", "explain"],
     },
 )

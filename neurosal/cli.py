@@ -1,5 +1,6 @@
-"""The shell's door: ``neurosal demo``, ``simulate``, ``run`` and ``atlas``."""
+"""The shell's door: ``neurosal demo``, ``simulate``, ``inspect``, ``run`` and ``atlas``."""
 
+import json
 import shlex
 import sys
 import warnings
@@ -9,7 +10,16 @@ from typing import Annotated
 import typer
 
 from neurosal import __version__
-from neurosal.errors import ArgumentError, NeurosalError
+from neurosal.cli_options import (
+    config_callback,
+    default_conditions,
+    default_cv,
+    find_runs,
+    repeat_flags,
+    truth_of,
+    write_config,
+)
+from neurosal.errors import NeurosalError
 from neurosal.progress import say
 
 app = typer.Typer(
@@ -21,11 +31,14 @@ app = typer.Typer(
 )
 
 DEMO = {"task": "MOTOR", "n_subjects": 8, "voxel_size": 4.0, "window": 12.0, "lag": 5.0}
-SEVERAL = ("--conditions", "--subjects")
 
 Out = Annotated[Path, typer.Option(help="Folder for the results; made if it is not there.")]
 Seed = Annotated[int, typer.Option(help="Seed: the same seed gives the same result.")]
 Method = Annotated[str, typer.Option(help="How to explain: a method of neurosal.explain.")]
+Derivatives = Annotated[
+    str | None, typer.Option(help="Folder of preprocessed BIDS runs, within --bids or not.")
+]
+Space = Annotated[str | None, typer.Option(help="BIDS space of the runs to take.")]
 
 
 @app.command()
@@ -43,7 +56,7 @@ def demo(out: Out = Path("neurosal-demo"), seed: Seed = 0) -> None:
     )
     run(
         hcp=root,
-        task=DEMO["task"],
+        task=[DEMO["task"]],
         window=DEMO["window"],
         lag=DEMO["lag"],
         cv="subject",
@@ -58,9 +71,7 @@ def simulate(
     task: Annotated[str, typer.Option(help="HCP task: MOTOR, WM, EMOTION, ...")] = "MOTOR",
     n_subjects: Annotated[int, typer.Option("--subjects", help="How many subjects.")] = 8,
     voxel_size: Annotated[float, typer.Option(help="mm; 2 makes the true HCP grid.")] = 4.0,
-    effect_size: Annotated[
-        float | None, typer.Option(help="Peak response in percent signal change.")
-    ] = None,
+    effect_size: Annotated[float, typer.Option(help="Peak response, % signal change.")] = 1.0,
     atlas: Annotated[str, typer.Option(help="Atlas whose regions respond.")] = "dosenbach160",
     seed: Seed = 0,
 ) -> None:
@@ -69,7 +80,6 @@ def simulate(
     from neurosal.parcellation.atlas import load_atlas
 
     parcels = load_atlas(atlas)
-    options = {} if effect_size is None else {"effect_size": effect_size}
     simulate_hcp(
         directory,
         labels=parcels.labels,
@@ -79,28 +89,45 @@ def simulate(
         task=task,
         n_subjects=n_subjects,
         voxel_size=voxel_size,
+        effect_size=effect_size,
         seed=seed,
         progress=say,
-        **options,
     )
     print(f"simulated study: {directory}")
+
+
+@app.command()
+def inspect(
+    root: Annotated[Path, typer.Argument(help="Root of a study, HCP or BIDS.")],
+    task: Annotated[str | None, typer.Option(help="Only this task.")] = None,
+    derivatives: Derivatives = None,
+    space: Space = None,
+) -> None:
+    """Print what a study holds: subjects, tasks, runs, conditions, and problems."""
+    from neurosal.loaders.inspect import inspect_study
+
+    print(inspect_study(root, task=task, derivatives=derivatives, space=space))
 
 
 @app.command("run")
 def run(
     hcp: Annotated[Path | None, typer.Option(help="Root of a study in the HCP layout.")] = None,
     bids: Annotated[Path | None, typer.Option(help="Root of a BIDS study.")] = None,
-    derivatives: Annotated[
-        str | None, typer.Option(help="Folder of preprocessed BIDS runs, within --bids or not.")
+    derivatives: Derivatives = None,
+    space: Space = None,
+    kind: Annotated[str, typer.Option(help="HCP runs: volume or cifti.")] = "volume",
+    task: Annotated[
+        list[str] | None,
+        typer.Option(help="As in the file names; several to tell the tasks apart."),
     ] = None,
-    space: Annotated[str | None, typer.Option(help="BIDS space of the runs to take.")] = None,
-    task: Annotated[str | None, typer.Option(help="Task name, as in the file names.")] = None,
     subjects: Annotated[
         list[str] | None, typer.Option(help="Only these subjects: --subjects 01 02.")
     ] = None,
-    atlas: Annotated[str, typer.Option(help="Atlas name, or a label image.")] = "dosenbach160",
+    atlas: Annotated[
+        str, typer.Option(help="Atlas name or file; LEFT,RIGHT for a pair of surface files.")
+    ] = "dosenbach160",
     table: Annotated[
-        Path | None, typer.Option(help="Region table of the label image, if not beside it.")
+        Path | None, typer.Option(help="Region table of the atlas file, if not beside it.")
     ] = None,
     conditions: Annotated[
         list[str] | None,
@@ -116,39 +143,67 @@ def run(
     ] = None,
     high_pass: Annotated[float | None, typer.Option(help="High-pass cut-off in Hz.")] = None,
     confounds: Annotated[
-        str | None, typer.Option(help="Confounds to regress out: all, or names with commas.")
+        str | None,
+        typer.Option(help="Regress out: motion, all, simple, compcor, ..., or names with commas."),
+    ] = None,
+    scrub: Annotated[
+        float | None, typer.Option(help="Do not use frames with head motion above this many mm.")
     ] = None,
     cv: Annotated[str | None, typer.Option(help="What is held out: subject, run or block.")] = None,
     folds: Annotated[int | None, typer.Option(help="How many folds.")] = None,
     method: Method = "integrated_gradients",
     seed: Seed = 0,
+    n_jobs: Annotated[int, typer.Option(help="Processes for parcellation; -1: all cores.")] = 1,
+    cluster: Annotated[
+        str | None, typer.Option(help="Parcellate on a dask cluster: dask://HOST:PORT.")
+    ] = None,
+    cache: Annotated[
+        Path | None, typer.Option(help="Keep region series and training here, to go on from.")
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            help="TOML file of these options; those typed win.",
+            callback=config_callback,
+            is_eager=True,
+        ),
+    ] = None,
     out: Out = Path("neurosal-results"),
 ) -> None:
     """Decode the conditions of a task, explain the decoder, and write maps and a report."""
+    options = {name: value for name, value in locals().items() if name not in ("config", "out")}
     from neurosal.decoder import SaliencyDecoder
-    from neurosal.loaders.events import parse_conditions
     from neurosal.parcellation.atlas import load_atlas
     from neurosal.reporting.outputs import prepare_folder
 
-    prepare_folder(out)
-    runs = _find_runs(hcp, bids, derivatives, space=space, task=task, subjects=subjects)
-    chosen = parse_conditions(conditions) if conditions else _default_conditions(hcp, task)
+    write_config(prepare_folder(out) / "config.toml", options)
+    runs = find_runs(hcp, bids, derivatives, space=space, kind=kind, task=task, subjects=subjects)
     decoder = SaliencyDecoder(
-        load_atlas(atlas, **({"table": table} if table else {})),
-        conditions=chosen,
+        load_atlas(
+            tuple(atlas.split(",")) if "," in atlas else atlas,
+            **({"table": table} if table else {}),
+        ),
+        conditions=default_conditions(hcp, task, conditions),
         window=window,
         lag=lag,
         merge=merge,
-        cv=cv or _default_cv(runs),
+        cv=cv or default_cv(runs),
         n_folds=folds,
         method=method,
         high_pass=high_pass,
-        confounds=confounds.split(",") if confounds and confounds != "all" else confounds,
+        confounds=confounds.split(",") if confounds and "," in confounds else confounds,
+        extraction={
+            "scrub_mm": scrub,
+            "label": "task" if len(task) > 1 else "condition",
+            "n_jobs": n_jobs,
+            "cache": cache,
+            "client": cluster,
+        },
         random_state=seed,
         verbose=True,
     ).fit(runs)
     say("writing maps, figures and the report")
-    report = decoder.generate_report(out, truth=_truth(hcp, task, decoder))
+    report = decoder.generate_report(out, truth=truth_of(hcp, task, decoder))
     _print_summary(out, report)
 
 
@@ -157,8 +212,8 @@ def atlases() -> None:
     """List the atlases that can be named."""
     from neurosal.parcellation.atlas import list_atlases
 
-    for name in list_atlases():
-        print(name)
+    for name, description in list_atlases().items():
+        print(f"{name:18}{description}")
 
 
 @app.command()
@@ -187,7 +242,7 @@ def main(arguments: list[str] | None = None) -> None:
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     warnings.filterwarnings("ignore", category=FutureWarning)
     try:
-        app(_repeat_flags(arguments), prog_name="neurosal")
+        app(repeat_flags(arguments), prog_name="neurosal")
     except NeurosalError as error:
         say(f"error: {error}")
         sys.exit(2)
@@ -196,77 +251,8 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(130)
 
 
-def _repeat_flags(arguments: list[str]) -> list[str]:
-    """Let ``--conditions a b`` stand for ``--conditions a --conditions b``."""
-    simulating = arguments[:1] == ["simulate"]
-    out, flag = [], None
-    for word in arguments:
-        if word.startswith("-"):
-            flag = word if word in SEVERAL and not simulating else None
-            out.append(word)
-        elif flag and out[-1] != flag:
-            out += [flag, word]
-        else:
-            out.append(word)
-    return out
-
-
-def _find_runs(
-    hcp: Path | None,
-    bids: Path | None,
-    derivatives: str | None,
-    *,
-    space: str | None,
-    task: str | None,
-    subjects: list[str] | None,
-) -> list:
-    """Find the runs of the one study that was named."""
-    from neurosal.loaders.bids import find_bids_runs
-    from neurosal.loaders.hcp import find_hcp_runs
-
-    if (hcp is None) == (bids is None):
-        raise ArgumentError("Give either --hcp ROOT or --bids ROOT, and only one of them.")
-    if task is None:
-        raise ArgumentError("Give --task NAME, as in the file names (MOTOR, objectviewing, ...).")
-    if hcp is not None:
-        return find_hcp_runs(hcp, task=task, subjects=subjects)
-    return find_bids_runs(bids, task=task, space=space, derivatives=derivatives, subjects=subjects)
-
-
-def _default_conditions(hcp: Path | None, task: str) -> dict | None:
-    """For HCP the task's blocks, else every trial type."""
-    from neurosal.loaders.hcp import HCP_BLOCKS
-
-    if hcp is None:
-        return None
-    return {name: [name] for name in HCP_BLOCKS.get(task, ())} or None
-
-
-def _default_cv(runs: list) -> str:
-    """Hold out the largest unit of which there are several."""
-    if len({run.subject for run in runs}) > 1:
-        return "subject"
-    return "run" if len(runs) > 1 else "block"
-
-
-def _truth(hcp: Path | None, task: str, decoder: object) -> object:
-    """Return the true cells of a simulated study, if it is one and the atlas is the same."""
-    from neurosal.loaders.simulate import load_truth, truth_mask
-
-    truth = load_truth(hcp, task=task) if hcp is not None else None
-    if truth is None:
-        return None
-    if truth.attrs.get("atlas_hash") != decoder.atlas_.hash:
-        say("The truth was simulated in another atlas: recovery is not scored.")
-        return None
-    times = decoder.windows_["time"].to_numpy()
-    return truth_mask(truth, conditions=decoder.conditions, time_s=times)
-
-
 def _print_summary(out: Path, report: Path) -> None:
     """Print what the user wants to know first."""
-    import json
-
     metrics = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
     print(f"windows            {metrics['n_windows']} in {metrics['n_folds']} folds")
     print(f"accuracy           {metrics['accuracy']:.3f}  (chance {metrics['chance']:.3f})")

@@ -12,16 +12,15 @@ from nibabel import Nifti1Image
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
-from neurosal.errors import ArgumentError, DataError
-from neurosal.loaders.confounds import choose_confounds, clean_series
-from neurosal.loaders.events import concat_windows, default_window, make_windows
+from neurosal.errors import DataError
 from neurosal.loaders.runs import Run
 from neurosal.models.folds import baseline_classifier, make_folds
-from neurosal.parcellation.atlas import Atlas, load_atlas
-from neurosal.parcellation.extract import extract_regions
+from neurosal.parcellation.atlas import load_atlas
+from neurosal.pipeline import extract_windows
 from neurosal.progress import say, track
-from neurosal.projection.volume import to_nifti
+from neurosal.projection.images import to_image
 
+_VOLUMES = (str, Path, Nifti1Image)
 
 #: Least and most share of each training window that is hidden. In the simulated motor study this
 #: raises the recovery of the true cells (AUPR) from .85 to .95 for .02 of accuracy.
@@ -38,7 +37,7 @@ class SaliencyDecoder(ClassifierMixin, BaseEstimator):
     Parameters
     ----------
     atlas : str, path or Atlas
-        What :func:`neurosal.load_atlas` takes, or an atlas.
+        What :func:`neurosal.load_atlas` takes.
     conditions : dict of str to list of str, optional
         New name to the trial types pooled under it; ``{"rest": []}`` are gaps between events. By
         default every trial type is a condition.
@@ -59,8 +58,11 @@ class SaliencyDecoder(ClassifierMixin, BaseEstimator):
         A method of :func:`neurosal.explain`.
     high_pass : float, optional
         Cut-off in Hz for removing slow drifts from the region series.
-    confounds : {'motion', 'all'} or list of str, optional
-        The run's nuisance regressors to remove; by default none.
+    confounds : str or list of str, optional
+        What to regress out, see :func:`neurosal.loaders.load_strategy`; by default nothing.
+    extraction : dict, optional
+        Further arguments of :func:`neurosal.extract_windows`: ``scrub_mm``, ``label``, ``n_jobs``,
+        ``cache``, ``client``. With a folder as ``cache``, training too goes on where it stopped.
     random_state : int
         Seed of training and explaining.
     verbose : bool
@@ -90,8 +92,9 @@ class SaliencyDecoder(ClassifierMixin, BaseEstimator):
         The space of the runs, or of the atlas where the runs' names do not say.
     notes_ : list of str
         The warnings of ``fit``.
-    saliency_img_ : dict of str to nibabel.Nifti1Image
-        Condition to 4D image of its mean importance, on the grid of the first run.
+    saliency_img_ : dict of str to nibabel image
+        Condition to image of its mean importance over time: 4D NIfTI on the grid of the first run,
+        or CIFTI for an atlas of grayordinates.
 
     References
     ----------
@@ -119,6 +122,7 @@ class SaliencyDecoder(ClassifierMixin, BaseEstimator):
         method="integrated_gradients",
         high_pass=None,
         confounds=None,
+        extraction=None,
         random_state=0,
         verbose=False,
     ):
@@ -133,6 +137,7 @@ class SaliencyDecoder(ClassifierMixin, BaseEstimator):
         self.method = method
         self.high_pass = high_pass
         self.confounds = confounds
+        self.extraction = extraction
         self.random_state = random_state
         self.verbose = verbose
 
@@ -173,10 +178,9 @@ class SaliencyDecoder(ClassifierMixin, BaseEstimator):
         say("fitting on all windows", show=self.verbose)
         self.classifier_ = self._new_classifier().fit(known, known["condition"].to_numpy())
         self.mean_saliency_ = _mean_over_windows(self.saliency_, self.classes_)
+        grid = runs[0].img if isinstance(runs[0].img, _VOLUMES) else None
         self.saliency_img_ = {
-            str(name): to_nifti(
-                self.mean_saliency_.sel(condition=name), self.atlas_, reference=_volume(runs[0])
-            )
+            str(name): to_image(self.mean_saliency_.sel(condition=name), self.atlas_, grid)
             for name in self.classes_
         }
 
@@ -193,21 +197,19 @@ class SaliencyDecoder(ClassifierMixin, BaseEstimator):
         xarray.DataArray
             (sample, time, region), z-scored within each run.
         """
-        if not len(runs):
-            raise ArgumentError("runs is empty: there is nothing to decode. Give at least one run.")
-        self.atlas_ = self.atlas if isinstance(self.atlas, Atlas) else load_atlas(self.atlas)
-        window = self.window or default_window(runs, self.conditions, merge=self.merge)
-        parts = [
-            self._windows_of(run, window)
-            for run in track(runs, "parcellating runs", total=len(runs), show=self.verbose)
-        ]
-        parts = [part for part in parts if part.sizes["sample"]]
-        if not parts:
-            raise DataError(
-                f"No window of {window:g} s fits into any of the {len(runs)} run(s). "
-                "Choose a shorter window, a smaller lag, or other conditions."
-            )
-        return concat_windows(parts)
+        self.atlas_ = load_atlas(self.atlas)
+        return extract_windows(
+            runs,
+            self.atlas_,
+            window=self.window,
+            lag=self.lag,
+            conditions=self.conditions,
+            merge=self.merge,
+            high_pass=self.high_pass,
+            confounds=self.confounds,
+            verbose=self.verbose,
+            **(self.extraction or {}),
+        )
 
     def predict(self, runs: Sequence[Run]) -> np.ndarray:
         """Predict the condition of every window of new runs.
@@ -271,24 +273,6 @@ class SaliencyDecoder(ClassifierMixin, BaseEstimator):
         check_is_fitted(self, "saliency_")
         return write_outputs(collect_results(self, truth=truth, title=title), out_dir, decoder=self)
 
-    def _windows_of(self, run: Run, window: float) -> xr.DataArray:
-        """Parcellate, clean and cut one run."""
-        series = extract_regions(run, self.atlas_)
-        series = clean_series(
-            series,
-            choose_confounds(run, self.confounds),
-            t_r=run.t_r,
-            high_pass=self.high_pass,
-        )
-        return make_windows(
-            series,
-            run,
-            window=window,
-            lag=self.lag,
-            conditions=self.conditions,
-            merge=self.merge,
-        )
-
     def _new_classifier(self) -> object:
         """Return an unfitted copy of the classifier."""
         from neurosal.models.classifier import InputCellClassifier
@@ -296,7 +280,9 @@ class SaliencyDecoder(ClassifierMixin, BaseEstimator):
 
         if self.classifier is not None:
             return clone(self.classifier)
-        training = Training(time_mask=TIME_MASK)
+        cache = (self.extraction or {}).get("cache")
+        checkpoint = Path(cache) / "training" if isinstance(cache, str | Path) else None
+        training = Training(time_mask=TIME_MASK, checkpoint=checkpoint)
         return InputCellClassifier(training=training, random_state=self.random_state)
 
     def _cross_validate(self, known: xr.DataArray) -> None:
@@ -371,13 +357,6 @@ def _measured(windows: xr.DataArray) -> xr.DataArray:
             stacklevel=3,
         )
     return windows[:, :, ~missing]
-
-
-def _volume(run: Run) -> object:
-    """Return the image whose grid maps are written on."""
-    import nibabel
-
-    return run.img if isinstance(run.img, Nifti1Image) else nibabel.load(run.img)
 
 
 def _scores(predicted: np.ndarray, y: np.ndarray, folds: list) -> np.ndarray:

@@ -8,8 +8,11 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "bids": ["find_bids_runs"],
         "confounds": ["choose_confounds", "clean_series"],
         "events": ["concat_windows", "default_window", "make_windows", "parse_conditions"],
-        "hcp": ["find_hcp_runs"],
+        "hcp": ["find_hcp_runs", "hcp_conditions"],
+        "inspect": ["inspect_study"],
         "runs": ["Run"],
+        "scrub": ["framewise_displacement", "scrub_mask"],
+        "strategies": ["load_strategy"],
         "simulate": ["load_truth", "simulate_hcp", "truth_mask"],
     },
 )

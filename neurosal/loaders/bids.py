@@ -7,7 +7,7 @@ above the run: the inheritance principle.
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from neurosal.errors import DataError, check_one_of
@@ -20,9 +20,8 @@ from neurosal.loaders.bids_files import (
     one_resolution,
     plain_entities,
 )
-from neurosal.loaders.bids_tables import inherited, read_confounds, read_events, repetition_time
+from neurosal.loaders.bids_runs import BidsReader
 from neurosal.loaders.runs import Run, choose_subjects, shorten
-from neurosal.loaders.surfaces import read_frames
 
 PREPROCESSED = "preproc"
 
@@ -138,7 +137,7 @@ def find_bids_runs(
     if derivatives is not None:
         labels = {"task": task, "ses": sessions, "run": runs}
         _warn_unprocessed(root, images, labels, None if subjects is None else chosen)
-    reader = _Reader(root, folder, event_column, tuple(keep))
+    reader = BidsReader(root, folder, event_column, tuple(keep))
     found = [reader.read(image, choices.get(image.identity)) for image in images]
     types = tuple(sorted({name for run in found for name in run.events["trial_type"]}))
     return [replace(run, trial_types=types) for run in found]
@@ -234,60 +233,3 @@ def _is_among(image: BidsImage, entity: str, labels: str | Sequence[str] | None)
     wanted = ({entity: str(label).removeprefix(f"{entity}-")} for label in labels)
     own = plain_entities(image.entities).get(entity)
     return own in [plain_entities(one)[entity] for one in wanted]
-
-
-@dataclass(frozen=True)
-class _Reader:
-    """Reads all that belongs to a run but its voxels."""
-
-    root: Path
-    folder: Path
-    event_column: str
-    keep: tuple[str, ...]
-
-    def read(self, image: BidsImage, choice: str | None) -> Run:
-        """Read one run."""
-        subject, session, task, _ = image.identity
-        n_frames, header = read_frames(image.img)
-        t_r, notes = self.repetition_time(image, header)
-        events, more = self.events(image, n_frames * t_r)
-        confounds, extra = read_confounds(image.path.parent, image.entities, n_frames)
-        notes += more + extra + ((choice,) if choice else ())
-        return Run(
-            image.img,
-            events,
-            t_r,
-            subject=subject,
-            task=task,
-            run=image.run,
-            session=session,
-            confounds=confounds,
-            space=image.space,
-            notes=notes,
-        )
-
-    def raw_folder(self, image: BidsImage) -> Path:
-        """The folder of the raw data that corresponds to an image's."""
-        return self.root / image.path.parent.relative_to(self.folder)
-
-    def repetition_time(self, image: BidsImage, header: float | None) -> tuple:
-        """The repetition time, and where it is from."""
-        sidecars = list(
-            inherited(self.raw_folder(image), self.root, image.entities, "bold", "json")
-        )
-        if self.folder != self.root:
-            parent = image.path.parent
-            sidecars += inherited(parent, self.folder, image.entities, "bold", "json")
-        return repetition_time(image.path, header, sidecars)
-
-    def events(self, image: BidsImage, run_length: float | None) -> tuple:
-        """The events, and what is odd about them."""
-        return read_events(
-            self.raw_folder(image),
-            self.root,
-            image.entities,
-            image.path,
-            event_column=self.event_column,
-            keep=self.keep,
-            run_length=run_length,
-        )

@@ -175,6 +175,29 @@ def _read_table(path: Path, dtype: type | None = None) -> pd.DataFrame:
         ) from error
 
 
+def has_events(start: Path, root: Path, entities: dict) -> bool:
+    """Tell whether there is an event table for an image.
+
+    Parameters
+    ----------
+    start, root : pathlib.Path
+        The raw folder of the image, and the data set's top.
+    entities : dict of str to str
+        The image's.
+
+    Returns
+    -------
+    bool
+        True if there is one.
+
+    Examples
+    --------
+    >>> has_events(Path("study/sub-01/func"), Path("study"), {"sub": "01"})
+    False
+    """
+    return next(inherited(start, root, entities, "events", "tsv"), None) is not None
+
+
 def read_events(
     start: Path,
     root: Path,

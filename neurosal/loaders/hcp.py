@@ -127,7 +127,8 @@ def find_hcp_runs(
         :func:`hcp_conditions`. Empty event files are noted; ``trial_types`` holds the types of all
         runs found. ``confounds`` holds the movement regressors, translations (mm), rotations
         (degrees) and their derivatives, and ``rmsd``, the relative displacement of the head (mm).
-        A run that a subject lacks is warned of; :func:`neurosal.inspect_study` lists them.
+        A run that a subject lacks is warned of;
+        :func:`~neurosal.loaders.inspect.inspect_study` lists them.
 
     Raises
     ------

@@ -9,8 +9,10 @@ import os
 from pathlib import Path
 
 import numpy as np
+import xarray as xr
 
 from neurosal.errors import DataError
+from neurosal.loaders.events import concat_windows
 
 NAME = "runs.jsonl"
 RUN_NAMES = ("subject", "session", "task", "run")
@@ -107,23 +109,17 @@ def joined_attributes(entries: list[dict]) -> dict:
     Returns
     -------
     dict
-        Those on which no two runs differ; ``dropped`` and ``short_blocks`` summed.
+        Those on which no two runs differ; counts are summed.
 
     Examples
     --------
-    >>> joined_attributes([{"attrs": {"t_r": 2.0, "source": "a"}}, {"attrs": {"source": "b"}}])
-    {'t_r': 2.0, 'dropped': [], 'short_blocks': 0}
+    >>> of_two = [{"attrs": {"t_r": 2.0, "source": name}} for name in ("a.nii", "b.nii")]
+    >>> joined_attributes(of_two)["t_r"], "source" in joined_attributes(of_two)
+    (2.0, False)
     """
-    joined: dict = {}
-    differ: set = set()
-    for entry in entries:
-        for name, value in entry["attrs"].items():
-            if joined.setdefault(name, value) != value:
-                differ.add(name)
-    joined = {name: value for name, value in joined.items() if name not in differ}
-    joined["dropped"] = [one for entry in entries for one in entry["attrs"].get("dropped", [])]
-    joined["short_blocks"] = sum(entry["attrs"].get("short_blocks", 0) for entry in entries)
-    return joined
+    axes = {"time": [0.0], "region": ["any"]}
+    empty = xr.DataArray(np.zeros((0, 1, 1)), dims=("sample", "time", "region"), coords=axes)
+    return concat_windows([empty.assign_attrs(entry["attrs"]) for entry in entries]).attrs
 
 
 def plain_attributes(attrs: dict) -> dict:

@@ -30,7 +30,8 @@ class Run:
         The 4D volume; a ``.dtseries.nii``; or ``{"left": path, "right": path}`` of two
         ``.func.gii`` files.
     events : pandas.DataFrame
-        Columns ``onset`` (s from the run's start), ``duration`` (s), ``trial_type``; by onset.
+        Columns ``onset`` (s from the run's start), ``duration`` (s), ``trial_type``, and those
+        that were asked for beside them; by onset.
     t_r : float
         Repetition time in seconds.
     subject, task, run : str

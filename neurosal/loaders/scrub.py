@@ -178,8 +178,8 @@ def as_mask(
         mask[given] = True
     else:
         raise DataError(
-            f"{where}: sample_mask must be {n_frames} booleans, one a frame, or the indices of "
-            f"the frames kept. Got {given.dtype} of shape {given.shape}."
+            f"{where}: sample_mask must be {n_frames} booleans, one a frame, or the rising indices "
+            f"of the frames kept. Got {given.dtype} of shape {given.shape}."
         )
     if not mask.any():
         raise DataError(
@@ -221,8 +221,8 @@ def fill_scrubbed(series: xr.DataArray, mask: np.ndarray) -> xr.DataArray:
 
 
 def _within(indices: np.ndarray, n_frames: int) -> bool:
-    """Whether all indices are those of frames."""
-    return bool(((indices >= 0) & (indices < n_frames)).all())
+    """Whether all indices are those of frames, in order; a mask of zeros and ones is not."""
+    return bool(((indices >= 0) & (indices < n_frames)).all() and (np.diff(indices) > 0).all())
 
 
 def _confounds(run: Run) -> pd.DataFrame:

@@ -27,7 +27,7 @@ from neurosal.loaders.journal import (
 )
 
 DIMS = ("sample", "time", "region")
-LOCK, DATA = ".lock", "data.zarr"
+LOCK, DATA, MARK = ".lock", "data.zarr", "neurosal_windows"
 INSTALL = {"zarr": '"zarr>=3.1.6"', "dask": '"dask[array]"', "filelock": "filelock"}
 _DAMAGE = (OSError, ValueError, KeyError, TypeError, RuntimeError, MemoryError)
 
@@ -216,6 +216,9 @@ class _Store:
         self.sample = open_windows(path)[:1].load() if self.length else None
         with _reported(path):
             self.group = zarr.open_group(path / DATA, mode="a", zarr_format=3)
+            if MARK not in self.group.attrs and self.group.nmembers():
+                raise DataError(f"{path / DATA} holds other data. Give a new or empty folder.")
+            self.group.attrs[MARK] = 1
             if self.length:
                 self._resize(self.length)
 
@@ -225,7 +228,9 @@ class _Store:
         attrs = plain_attributes(windows.attrs)
         if name in self.known or (name is None and attrs in self.empty):
             return
-        if name is not None:
+        if name is None:
+            self.empty.append(attrs)
+        else:
             windows = windows.transpose(*DIMS)
             self._append(windows.astype(self.dtype) if self.dtype else windows)
             self.known.add(name)
@@ -238,14 +243,14 @@ class _Store:
             with _reported(self.path):
                 self._create(windows)
             self.sample = windows[:1]
-        joined = concat_windows([self.sample, windows[:1]])
         _check_coordinates(self.sample, windows)
+        joined = concat_windows([self.sample, windows[:1]])
         stop = self.length + windows.sizes["sample"]
         with _reported(self.path):
             self._resize(stop)
             for name in _per_sample(windows):
-                self.group[name][self.length : stop] = _plain(windows[name].values)
-            self.group["values"][self.length : stop] = windows.to_numpy()
+                _write_rows(self.group[name], self.length, _plain(windows[name].values))
+            _write_rows(self.group["values"], self.length, windows.to_numpy())
             for name, coord in joined.coords.items():
                 if coord.dims == ("region",) and not coord.identical(self.sample[name]):
                     self.group[name][:] = _plain(coord.values)
@@ -274,6 +279,7 @@ class _Store:
             chunks=tuple(chunks),
             dtype=kind,
             dimension_names=list(like.dims),
+            fill_value=np.nan if like.dtype.kind == "f" else None,
             overwrite=True,
         )
 
@@ -282,6 +288,14 @@ class _Store:
         for name in ("values", *_per_sample(self.sample)):
             array = self.group[name]
             array.resize((length, *array.shape[1:]))
+
+
+def _write_rows(array: object, start: int, values: np.ndarray) -> None:
+    """Write samples chunk after chunk, so that if one fails no other is still on its way."""
+    edges = range(start - start % array.chunks[0], start + len(values), array.chunks[0])
+    for edge in edges:
+        first, last = max(edge, start), min(edge + array.chunks[0], start + len(values))
+        array[first:last] = values[first - start : last - start]
 
 
 @contextmanager

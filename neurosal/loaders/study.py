@@ -1,13 +1,13 @@
 """What a study holds and what is wrong with it, in tables."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from neurosal.errors import DataError, check_one_of
+from neurosal.errors import ArgumentError, DataError, check_one_of
 from neurosal.loaders.runs import shorten
 
 SEVERITIES = ("error", "warning", "note")
@@ -15,12 +15,12 @@ _WHERE = ("subject", "session", "task", "run")
 _IMAGES = (*_WHERE, "space", "kind", "n_volumes", "t_r", "n_events", "confounds", "file")
 _PROBLEMS = ("severity", *_WHERE, "problem", "detail")
 _EVENTS = (*_WHERE, "trial_type", "duration")
-_MOST_ROWS = 40  # of problems, in the text
+_MOST_ROWS = 3  # of one kind of problem, in the text
 
 
 @dataclass(frozen=True)
 class StudyInspection:
-    """What :func:`neurosal.inspect_study` found.
+    """What :func:`~neurosal.loaders.inspect.inspect_study` found.
 
     Attributes
     ----------
@@ -75,10 +75,8 @@ class StudyInspection:
             Several lines, without one at the end.
         """
         runs = self.images[list(_WHERE)].drop_duplicates()
-        counts = (
-            f"{runs['subject'].nunique()} subjects, {runs['task'].nunique()} tasks, "
-            f"{len(runs)} runs"
-        )
+        numbers = {"subject": runs["subject"].nunique(), "task": runs["task"].nunique()}
+        counts = ", ".join(_count(n, word) for word, n in (*numbers.items(), ("run", len(runs))))
         parts = [f"{self.root} ({self.layout}): {counts}"]
         for title, table in (
             ("Tasks", _by_task(self.images)),
@@ -95,11 +93,14 @@ class StudyInspection:
         if not len(self.problems):
             return "No problems."
         counts = self.problems["severity"].value_counts()
-        total = ", ".join(f"{counts[s]} {s}s" for s in SEVERITIES if s in counts)
-        lines = [_problem_line(row) for row in self.problems.head(_MOST_ROWS).itertuples()]
-        if len(self.problems) > _MOST_ROWS:
-            lines.append(f"  ... and {len(self.problems) - _MOST_ROWS} more")
-        return "\n".join([f"Problems: {total}", *lines])
+        total = ", ".join(_count(counts[word], word) for word in SEVERITIES if word in counts)
+        lines = [f"Problems: {total}"]
+        for (severity, problem), rows in self.problems.groupby(["severity", "problem"], sort=False):
+            lines.append(f"  {severity}: {problem} ({len(rows)})")
+            lines += [_problem_line(row) for row in rows.head(_MOST_ROWS).itertuples()]
+            if len(rows) > _MOST_ROWS:
+                lines.append(f"    ... and {len(rows) - _MOST_ROWS} more")
+        return "\n".join(lines)
 
 
 @dataclass
@@ -244,6 +245,31 @@ class Ledger:
 _COUNTS = ("subjects", "images")
 
 
+def check_known(name: str, wanted: Iterable[str], there: Iterable[str]) -> None:
+    """Refuse a task or space that the study does not have.
+
+    Parameters
+    ----------
+    name : str
+        The argument's name, for the message.
+    wanted, there : iterable of str
+        What is asked for, and what there is.
+
+    Raises
+    ------
+    ArgumentError
+        If something is asked for that is not there.
+
+    Examples
+    --------
+    >>> check_known("task", ["rest"], ["faces", "rest"])
+    """
+    there = sorted(set(there))
+    unknown = [one for one in wanted if one not in there]
+    if unknown:
+        raise ArgumentError(f"{name} must be among {shorten(there)}. Got {unknown[0]!r}.")
+
+
 def _by_task(images: pd.DataFrame) -> pd.DataFrame:
     """Sum the images up, a row a task."""
     rows = []
@@ -280,4 +306,9 @@ def _problem_line(row: tuple) -> str:
     """One problem as a line."""
     keys = (("sub", row.subject), ("ses", row.session), ("task", row.task), ("run", row.run))
     where = " ".join(f"{key}-{value}" for key, value in keys if value)
-    return f"  {row.severity:<8}{where}{': ' if where else ''}{row.problem}. {row.detail}"
+    return f"    {where}{': ' if where else ''}{row.detail}"
+
+
+def _count(number: int, word: str) -> str:
+    """Count things."""
+    return f"{number} {word}{'' if number == 1 else 's'}"

@@ -75,7 +75,7 @@ def _read_cifti(path: Path) -> tuple[int, float | None]:
         if not isinstance(image, nibabel.Cifti2Image):
             raise DataError(f"{path} is a NIfTI volume, not CIFTI. Give a .dtseries.nii file.")
         series, brain = (image.header.get_axis(k) for k in range(2))
-    except (*UNREADABLE, Cifti2HeaderError, IndexError) as error:
+    except (*UNREADABLE, Cifti2HeaderError, ExpatError, IndexError, KeyError, TypeError) as error:
         if isinstance(error, DataError):
             raise
         raise DataError(
@@ -101,6 +101,8 @@ def _read_gifti(path: Path) -> tuple[int, float | None]:
     n_frames = int(count[1])
     if n_frames == 1:
         n_frames = _columns(path)
+    if not n_frames:
+        raise DataError(f"{path} holds no frames. Download or copy it again.")
     try:
         t_r = float(step[1]) if step else 0.0
     except ValueError:

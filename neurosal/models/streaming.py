@@ -14,7 +14,7 @@ import torch
 import xarray as xr
 from torch.utils.data import Sampler
 
-from neurosal.errors import ArgumentError
+from neurosal.errors import ArgumentError, DataError
 from neurosal.models.samples import DIMENSIONS, WindowDataset, as_tensors
 
 
@@ -37,6 +37,8 @@ class StreamedWindows:
     ------
     ArgumentError
         If the shape does not fit, or a value that is not padding is NaN or infinite.
+    DataError
+        If a part of the windows cannot be read.
 
     Examples
     --------
@@ -327,6 +329,10 @@ def _read(
         return as_tensors(np.asarray(windows[start:stop]), dtype=dtype)
     except ArgumentError as error:
         raise ArgumentError(f"Of the samples from {start} on: {error}") from error
+    except (OSError, RuntimeError) as error:
+        raise DataError(
+            f"Cannot read the samples from {start} on: {error}. Copy their files again."
+        ) from error
 
 
 def _stored_chunk(windows: object) -> int:

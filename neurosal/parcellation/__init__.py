@@ -6,8 +6,10 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "atlas": ["Atlas", "list_atlases", "load_atlas"],
+        "cache": ["SeriesCache"],
         "extract": ["extract_regions"],
         "grayordinates": ["GrayordinateAtlas"],
         "maps": ["MapsAtlas"],
+        "series": ["extract_runs", "iterate_runs"],
     },
 )

@@ -11,16 +11,18 @@ import functools
 import hashlib
 import json
 import os
+import sys
 import tempfile
 import warnings
 from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
 
 from neurosal.errors import DataError, check_one_of
-from neurosal.labelled import load_array, save_array
+from neurosal.labelled import load_array
 from neurosal.loaders.runs import Run
 from neurosal.parcellation.base import RegionAtlas
 from neurosal.parcellation.beside import read_sidecar
@@ -28,7 +30,11 @@ from neurosal.parcellation.beside import read_sidecar
 FORMAT = 1
 BY = ("mtime", "hash")
 _PREFIX, _PARTIAL = "series-", ".part.nc"
-_DAMAGE = (DataError, OSError, ValueError, KeyError, TypeError, RuntimeError, MemoryError)
+_DAMAGE = (OSError, ValueError, KeyError, TypeError, RuntimeError, MemoryError)
+
+
+class CacheError(DataError):
+    """The cache cannot be written to, which is no fault of the run at hand."""
 
 
 class SeriesCache:
@@ -44,7 +50,7 @@ class SeriesCache:
 
     Raises
     ------
-    DataError
+    CacheError
         If the folder cannot be made or written to.
     ArgumentError
         If ``by`` is neither.
@@ -74,10 +80,9 @@ class SeriesCache:
         self.by = check_one_of("by", by, BY)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=self.folder).close()
         except OSError as error:
             raise _cannot_write(self.folder, error) from error
-        if not os.access(self.folder, os.W_OK | os.X_OK):
-            raise _cannot_write(self.folder, "no permission")
 
     def key(self, run: object, atlas: RegionAtlas, **parameters: object) -> str | None:
         """Name a series by all that shapes it.
@@ -186,7 +191,7 @@ class SeriesCache:
 
         Raises
         ------
-        DataError
+        CacheError
             If the file cannot be written: no space, no permission.
         """
         material = self._material(run, atlas, parameters)
@@ -196,7 +201,7 @@ class SeriesCache:
         path = self._path(now)
         try:
             _write_whole(_sealed(series, material, list(notes)), path)
-        except (OSError, RuntimeError) as error:
+        except OSError as error:
             raise _cannot_write(path, error) from error
         return path
 
@@ -289,7 +294,9 @@ def _sealed(series: xr.DataArray, material: str, notes: list) -> xr.DataArray:
         "key": material,
     }
     sealed = series.copy(deep=False)
-    sealed.attrs = attributes | {"checksum": _checksum(series, attributes)}
+    attributes["checksum"] = _checksum(series, attributes)
+    sealed.attrs = {"attributes_json": json.dumps(attributes)}
+    sealed.name = series.name or "values"
     return sealed
 
 
@@ -317,14 +324,26 @@ def _checksum(array: xr.DataArray, attributes: dict) -> str:
 
 
 def _write_whole(array: xr.DataArray, path: Path) -> None:
-    """Write beside the file and move over it."""
+    """Write beside the file and move over it.
+
+    HDF5 never sees the disk: it may crash the process later if the disk is full.
+    """
+    with _without_cluster():
+        content = array.to_netcdf(engine="h5netcdf")
     handle, partial = tempfile.mkstemp(_PARTIAL, f".{_PREFIX}", path.parent)
-    os.close(handle)
     try:
-        save_array(array, partial)
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content)
         os.replace(partial, path)
     finally:
         Path(partial).unlink(missing_ok=True)
+
+
+def _without_cluster() -> AbstractContextManager:
+    """Keep xarray on a dask worker from asking the cluster for a lock on what is no file."""
+    if "dask" not in sys.modules:
+        return nullcontext()
+    return sys.modules["dask"].config.set(scheduler="synchronous")
 
 
 def _category(name: str) -> type[Warning]:
@@ -333,9 +352,9 @@ def _category(name: str) -> type[Warning]:
     return kind if isinstance(kind, type) and issubclass(kind, Warning) else UserWarning
 
 
-def _cannot_write(path: Path, reason: object) -> DataError:
+def _cannot_write(path: Path, reason: object) -> CacheError:
     """Say which file of the cache cannot be written, why, and what to do."""
-    return DataError(
+    return CacheError(
         f"Cannot write {path}: {reason}. Give the cache a folder with free space that you may "
         "write to."
     )

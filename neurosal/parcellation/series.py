@@ -18,7 +18,7 @@ import xarray as xr
 from neurosal.errors import ArgumentError, DataError, NeurosalError, check_one_of
 from neurosal.loaders.runs import Run
 from neurosal.parcellation.base import RegionAtlas
-from neurosal.parcellation.cache import SeriesCache, source_files
+from neurosal.parcellation.cache import CacheError, SeriesCache, source_files
 from neurosal.parcellation.extract import extract_regions
 from neurosal.progress import track
 
@@ -197,7 +197,7 @@ def _yield_runs(
                     told.add(note)
                     warnings.warn(note[1], note[0], stacklevel=2)
             if outcome.error is not None:
-                if on_error == "raise":
+                if on_error == "raise" or isinstance(outcome.error, CacheError):
                     raise outcome.error
                 warnings.warn(f"{outcome.error} The run is left out.", stacklevel=2)
             yield outcome.series
@@ -230,8 +230,8 @@ def extract_one(run: object, atlas: RegionAtlas, cache: SeriesCache | None = Non
         warnings.simplefilter("always")
         series, error = None, None
         try:
-            series = _extract_or_get(run, _resident(atlas), cache, caught)
-        except NeurosalError as reason:
+            series = _extract_or_get(run, atlas, cache, caught)
+        except (NeurosalError, OSError, MemoryError) as reason:
             error = _named(run, reason)
         notes = [(note.category, str(note.message)) for note in caught]
     return Outcome(series, list(dict.fromkeys(notes)), error)
@@ -262,11 +262,22 @@ def _resident(atlas: RegionAtlas) -> RegionAtlas:
     return _RESIDENT[name]
 
 
-def _named(run: object, error: NeurosalError) -> NeurosalError:
+def _extract_away(run: object, atlas: RegionAtlas, cache: SeriesCache | None) -> Outcome:
+    """Extract one run in a worker."""
+    return extract_one(run, _resident(atlas), cache)
+
+
+def _named(run: object, error: Exception) -> NeurosalError:
     """Give an error the name of its run, if it does not have it."""
-    label = run.label if isinstance(run, Run) else str(run)
-    text = str(error)
-    return error if label in text else type(error)(f"{label}: {text}")
+    label = _label(run)
+    if not isinstance(error, NeurosalError):
+        return DataError(f"{label}: {type(error).__name__}: {error}")
+    return error if label in str(error) else type(error)(f"{label}: {error}")
+
+
+def _label(run: object) -> str:
+    """Name a run in a message."""
+    return run.label if isinstance(run, Run) else str(run)
 
 
 def _here(todo: _Todo) -> Iterator[Outcome]:
@@ -278,14 +289,24 @@ def _here(todo: _Todo) -> Iterator[Outcome]:
 def _in_processes(todo: _Todo, n_jobs: int) -> Iterator[Outcome]:
     """Extract in processes of this machine."""
     work = joblib.Parallel(n_jobs=n_jobs, return_as="generator", batch_size=1)
-    task = joblib.delayed(extract_one)
+    task = joblib.delayed(_extract_away)
+    outcomes = work(task(run, todo.atlas, todo.cache) for run in todo.missing)
     try:
-        yield from work(task(run, todo.atlas, todo.cache) for run in todo.missing)
+        yield from map(_as_is, outcomes)
     except BrokenProcessPool as error:
         raise DataError(
             f"A process that extracted runs was killed, most likely for want of memory: {error} "
             f"Use a smaller n_jobs than {n_jobs}; with a cache, finished runs are not lost."
         ) from error
+    finally:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*tasks")
+            outcomes.close()
+
+
+def _as_is(outcome: Outcome) -> Outcome:
+    """Keep closing from reaching joblib's generator, which would warn of it."""
+    return outcome
 
 
 def _on_cluster(todo: _Todo, client: object) -> Iterator[Outcome]:
@@ -293,14 +314,19 @@ def _on_cluster(todo: _Todo, client: object) -> Iterator[Outcome]:
     client, own = _connect(client)
     futures: list = []
     try:
+        missing = todo.missing
         atlas = client.scatter(todo.atlas, broadcast=True, hash=False)
         futures = [
-            client.submit(extract_one, run, atlas, todo.cache, pure=False) for run in todo.missing
+            client.submit(_extract_away, run, atlas, todo.cache, pure=False) for run in missing
         ]
-        while futures:
-            outcome = futures[0].result()
-            futures.pop(0).release()
-            yield outcome
+        for run in missing:
+            error = futures[0].exception()
+            if error is not None:
+                raise DataError(
+                    f"{_label(run)}: the cluster did not extract it: {error!r}. See the log of "
+                    "its workers; with a cache, finished runs are not lost."
+                ) from error
+            yield futures.pop(0).result()
     finally:
         client.cancel(futures)
         if own:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from nibabel import Cifti2Image
 
 from neurosal.errors import DataError
 from neurosal.reporting import figures, style, summary
@@ -164,6 +165,8 @@ def _brain_plots(results: Results) -> dict[str, Callable]:
         options |= {"vmax": limits.vmax, "scale": "signed" if limits.vmin < 0 else "sequential"}
     plots = {}
     for condition, img in results.maps.items():
+        if isinstance(img, Cifti2Image):
+            continue
         frames = img.shape[3] if len(img.shape) == 4 else 1
         timed = maps is not None and maps.sizes["time"] == frames
         plots[f"brain:{condition}"] = partial(

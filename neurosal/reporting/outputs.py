@@ -17,7 +17,7 @@ from sklearn.metrics import confusion_matrix
 
 from neurosal.errors import DataError
 from neurosal.labelled import save_array
-from neurosal.projection.volume import save_map
+from neurosal.projection.images import map_extension, save_map
 from neurosal.reporting.html import write_report
 from neurosal.reporting.results import Results
 from neurosal.validation.localization import truth_recovery
@@ -143,7 +143,8 @@ def write_outputs(results: Results, out_dir: str | Path, *, decoder: object) -> 
     )
     save_array(results.importance, out_dir / "importance.nc")
     save_array(decoder.windows_, out_dir / "windows.nc")
-    names = map_names(results.data["task"], decoder.atlas_.name, list(results.maps))
+    ending = map_extension(decoder.atlas_)
+    names = map_names(results.data["task"], decoder.atlas_.name, list(results.maps), ending=ending)
     for condition, name in names.items():
         path = out_dir / name
         values = results.mean_importance.sel(condition=condition)
@@ -179,7 +180,9 @@ def importance_table(mean_importance: xr.DataArray) -> pd.DataFrame:
     return table[["condition", "region", "network", "time", "importance"]].round({"time": 4})
 
 
-def map_names(task: str, atlas: str, conditions: Sequence[str]) -> dict[str, str]:
+def map_names(
+    task: str, atlas: str, conditions: Sequence[str], *, ending: str = ".nii.gz"
+) -> dict[str, str]:
     """Name the maps' files as BIDS derivatives are named.
 
     Parameters
@@ -188,6 +191,8 @@ def map_names(task: str, atlas: str, conditions: Sequence[str]) -> dict[str, str
         What goes into the names; characters that BIDS does not allow are left out.
     conditions : sequence of str
         The conditions; where two would get one name, the later ones are numbered.
+    ending : str
+        Of the files' names.
 
     Returns
     -------
@@ -204,7 +209,7 @@ def map_names(task: str, atlas: str, conditions: Sequence[str]) -> dict[str, str
     )
     names: dict[str, str] = {}
     for number, (condition, label) in enumerate(zip(conditions, labels, strict=True), start=1):
-        name = f"task-{task}_seg-{atlas}_desc-{label}_saliency.nii.gz"
+        name = f"task-{task}_seg-{atlas}_desc-{label}_saliency{ending}"
         if name in names.values():
             name = name.replace("_saliency", f"{number}_saliency")
         names[condition] = name

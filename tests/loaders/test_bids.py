@@ -2,11 +2,13 @@
 
 import json
 import os
+import warnings
 from pathlib import Path
 
 import nibabel
 import numpy as np
 import pytest
+from nilearn._utils.data_gen import create_fake_bids_dataset
 
 from neurosal.errors import ArgumentError, DataError
 from neurosal.loaders.bids import find_bids_runs, is_bids
@@ -247,3 +249,85 @@ def test_wrong_folders_tasks_and_subjects_are_named(tmp_path):
     image.write_bytes(b"not an image")
     with pytest.raises(DataError, match=r"Cannot read .*bold.nii.gz as a NIfTI file"):
         find_bids_runs(tmp_path, task="faces")
+
+
+WHERE = {"task": "faces", "derivatives": "derivatives/fmriprep"}
+
+
+def test_sessions_and_runs_may_be_chosen(tmp_path):
+    for ses in "ab":
+        for run in ("1", "02"):
+            write_raw(tmp_path, f"sub-01_ses-{ses}_task-faces_run-{run}")
+    runs = find_bids_runs(tmp_path, task="faces", sessions=["ses-b"], runs=["01", 2])
+    assert [(run.session, run.run) for run in runs] == [("b", "02"), ("b", "1")]
+    runs = find_bids_runs(tmp_path, task="faces", runs="run-2")
+    assert [(run.session, run.run) for run in runs] == [("a", "02"), ("b", "02")]
+    with pytest.raises(DataError, match=r"no images with ses-c. There: a, b"):
+        find_bids_runs(tmp_path, task="faces", sessions="c")
+    with pytest.raises(DataError, match=r"no images with run-3. There: 02, 1"):
+        find_bids_runs(tmp_path, task="faces", runs=["1", "3"])
+    with pytest.raises(ArgumentError, match="Name one ses or more"):
+        find_bids_runs(tmp_path, task="faces", sessions=[])
+
+
+def test_several_tasks_come_together(tmp_path):
+    write_raw(tmp_path, "sub-01_task-faces")
+    write_raw(tmp_path, "sub-01_task-words", events="onset\tduration\ttrial_type\n1\t1\tverb\n")
+    runs = find_bids_runs(tmp_path, task=["words", "faces"])
+    assert [run.task for run in runs] == ["faces", "words"]
+    assert runs[0].trial_types == ("face", "house", "verb")
+
+
+def test_numbers_of_runs_agree_with_and_without_zeros(tmp_path):
+    for raw, derived in (("1", "01"), ("02", "2")):
+        kind = f"onset\tduration\ttrial_type\n1\t1\trun{raw}\n"
+        write_raw(tmp_path, f"sub-01_task-faces_run-{raw}", events=kind)
+        write_preprocessed(tmp_path, f"sub-01_task-faces_run-{derived}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        runs = find_bids_runs(tmp_path, **WHERE)
+    assert [(run.run, run.events.trial_type[0]) for run in runs] == [("01", "run1"), ("2", "run02")]
+    write_preprocessed(tmp_path, "sub-01_task-faces_run-02")
+    with pytest.raises(DataError, match=r"run-02.* and .*run-2.* are images of one run"):
+        find_bids_runs(tmp_path, **WHERE)
+
+
+def test_events_may_be_named_by_any_column(tmp_path):
+    rows = "4\t2\t7\tbig\t0.31\n0\t2\t8\tsmall\tn/a\n2\t2\tn/a\tsmall\t0.5\n"
+    write_raw(tmp_path, events="onset\tduration\tcode\tsize\tresponse_time\n" + rows)
+    (run,) = find_bids_runs(tmp_path, task="faces", event_column="size")
+    assert run.events.to_dict("list") == {
+        "onset": [0, 2, 4], "duration": [2, 2, 2], "trial_type": ["small", "small", "big"],
+    }  # fmt: skip
+    (run,) = find_bids_runs(tmp_path, task="faces", event_column="code", keep=["response_time"])
+    assert run.trial_types == ("7", "8")
+    assert run.events.response_time.isna().tolist() == [True, False]
+    assert run.events.response_time[1] == 0.31
+    with pytest.raises(
+        DataError, match=r"no column 'trial_type'. Columns found: .*'size'.*event_c"
+    ):
+        find_bids_runs(tmp_path, task="faces")
+
+
+def test_other_descriptions_may_be_asked_for(tmp_path):
+    write_raw(tmp_path)
+    image = write_preprocessed(tmp_path)
+    other = image.with_name(image.name.replace("preproc", "smoothAROMAnonaggr"))
+    write_image(other)
+    assert find_bids_runs(tmp_path, **WHERE)[0].img == image
+    assert find_bids_runs(tmp_path, **WHERE, desc="smoothAROMAnonaggr")[0].img == other
+    with pytest.raises(DataError, match=r"holds no \*_desc-clean_bold.nii.gz"):
+        find_bids_runs(tmp_path, **WHERE, desc="clean")
+
+
+def test_nilearns_own_example_is_read(tmp_path):
+    root = create_fake_bids_dataset(tmp_path, n_sub=2, n_ses=2, tasks=["main"], n_runs=[2])
+    runs = find_bids_runs(
+        root, task="main", derivatives="derivatives", space="T1w", sessions=["01"]
+    )
+    assert [(run.subject, run.session, run.run) for run in runs] == [
+        ("01", "01", "01"), ("01", "01", "02"), ("02", "01", "01"), ("02", "01", "02"),
+    ]  # fmt: skip
+    for run in runs:
+        assert (run.t_r, run.confounds.shape[0], run.trial_types) == (1.5, 30, ("c0", "c1", "c2"))
+        assert "4 events begin after the run's end at 45 s" in " ".join(run.notes)

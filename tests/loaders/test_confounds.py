@@ -6,10 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from nilearn._utils.data_gen import create_fake_bids_dataset
+from nilearn.interfaces.fmriprep import load_confounds
 
 from neurosal.errors import ArgumentError, DataError
-from neurosal.loaders.confounds import clean_series, select_motion
+from neurosal.loaders.bids import find_bids_runs
+from neurosal.loaders.confounds import choose_confounds, clean_series, select_motion
 from neurosal.loaders.runs import Run
+from neurosal.loaders.strategies import FMRIPREP_STRATEGIES, load_strategy
 
 RNG = np.random.default_rng(7)
 N = 120
@@ -152,3 +156,129 @@ def test_series_of_other_shape_is_refused():
         clean_series(make_series(np.zeros((N, 2))).T)
     with pytest.raises(DataError, match="2 frames; cleaning needs 3"):
         clean_series(make_series(np.zeros((2, 2))))
+
+
+def find_fake_run(folder, **options):
+    """A run as fMRIPrep leaves it; head motion too small to scrub but at frames 10 and 11."""
+    root = create_fake_bids_dataset(folder, n_sub=1, n_ses=0, tasks=["main"], n_runs=[1])
+    (path,) = root.glob("derivatives/sub-01/func/*_desc-confounds_timeseries.tsv")
+    table = pd.read_csv(path, sep="\t")
+    table["framewise_displacement"], table["std_dvars"] = 0.1, 1.0
+    table.loc[[10, 11], "framewise_displacement"] = 0.9
+    table.loc[0, ["framewise_displacement", "std_dvars"]] = np.nan
+    table.to_csv(path, sep="\t", index=False, na_rep="n/a")
+    where = {"task": "main", "derivatives": "derivatives", "space": "MNI"} | options
+    return find_bids_runs(root, **where)[0]
+
+
+BY_HAND = {
+    "simple": {"strategy": ("high_pass", "motion", "wm_csf"), "wm_csf": "basic"},
+    "scrubbing": {"strategy": ("high_pass", "motion", "wm_csf", "scrub"), "wm_csf": "full"},
+    "compcor": {"strategy": ("high_pass", "motion", "compcor"), "n_compcor": "all"},
+}
+
+
+@pytest.mark.parametrize("strategy", list(BY_HAND))
+def test_strategies_are_those_of_fmriprep(tmp_path, strategy):
+    run = find_fake_run(tmp_path)
+    confounds, mask = load_strategy(run, strategy)
+    expected, kept = load_confounds(str(run.img), motion="full", **BY_HAND[strategy])
+    pd.testing.assert_frame_equal(confounds, expected)
+    np.testing.assert_array_equal(np.flatnonzero(mask), kept)
+    assert mask.shape == (30,)
+    assert mask[[10, 11]].any() == (strategy != "scrubbing")
+    assert not mask[0]  # not in a steady state yet
+    series = make_series(RNG.normal(size=(30, 2)))
+    if strategy == "compcor":
+        with pytest.raises(DataError, match="confounds leave nothing of 29 frames"):
+            clean_series(series, confounds, sample_mask=mask)
+        return
+    few = confounds[["trans_x", "csf"]]
+    cleaned = clean_series(series, few, sample_mask=mask).values[mask]
+    assert np.abs(few.to_numpy()[mask].T @ cleaned).max() < 1e-6
+
+
+def test_strategies_take_options_and_a_threshold(tmp_path):
+    run = find_fake_run(tmp_path)
+    confounds, mask = load_strategy(run, "simple", motion="basic", scrub_mm=0.5)
+    assert sum(name.startswith(("trans", "rot")) for name in confounds) == 6
+    assert np.flatnonzero(~mask).tolist() == [0, 10, 11]
+    confounds, mask = load_strategy(run, "motion", scrub_mm=0.5)
+    assert confounds.shape == (30, 12)
+    assert np.flatnonzero(~mask).tolist() == [10, 11]
+    confounds, mask = load_strategy(run, None, scrub_mm=0.5)
+    assert confounds is None
+    assert mask.sum() == 28
+    assert load_strategy(run, None) == (None, None)
+    assert list(load_strategy(run, ["csf", "dvars"])[0]) == ["csf", "dvars"]
+    everything, mask = load_strategy(run, "all")
+    assert mask is None
+    assert "framewise_displacement" not in everything
+    with pytest.raises(DataError, match="all 30 frames are scrubbed"):
+        load_strategy(run_of_restless(run), "motion", scrub_mm=0.01)
+
+
+def run_of_restless(run):
+    """The same run with a head that never lies still."""
+    moved = run.confounds.assign(framewise_displacement=9.0)
+    return Run(run.img, run.events, run.t_r, subject="1", task="t", confounds=moved)
+
+
+def test_strategies_of_surfaces_and_of_aroma(tmp_path):
+    run = find_fake_run(tmp_path)
+    with pytest.raises(DataError, match=r"'ica_aroma' is for images with desc-smoothAROMAnonaggr"):
+        load_strategy(run, "ica_aroma")
+    aroma = run.img.with_name(run.img.name.replace("preproc", "smoothAROMAnonaggr"))
+    aroma.write_bytes(run.img.read_bytes())
+    denoised = Run(aroma, run.events, run.t_r, subject="1", task="t", confounds=run.confounds)
+    confounds, mask = load_strategy(denoised, "ica_aroma")
+    assert {"csf", "white_matter", "cosine00"} <= set(confounds)
+    assert "trans_x" not in confounds
+    with pytest.raises(DataError, match="'simple' is for images with desc-preproc"):
+        load_strategy(denoised, "simple")
+    stem = run.img.name.removesuffix("_space-MNI_desc-preproc_bold.nii.gz")
+    tail = "space-fsaverage5_bold.func.gii"
+    sides = {
+        side: run.img.with_name(f"{stem}_hemi-{side[0].upper()}_{tail}")
+        for side in ("left", "right")
+    }
+    surface = Run(sides, run.events, run.t_r, subject="1", task="t", confounds=run.confounds)
+    plain, mask = load_strategy(run, "simple")
+    same, kept = load_strategy(surface, "simple")
+    pd.testing.assert_frame_equal(same, plain)
+    np.testing.assert_array_equal(kept, mask)
+
+
+def test_what_a_strategy_lacks_is_named(tmp_path):
+    run = find_fake_run(tmp_path)
+    table = next(run.img.parent.glob("*_timeseries.tsv"))
+    table.with_suffix(".json").unlink()
+    with pytest.raises(DataError, match=r"'compcor' needs fMRIPrep's .*timeseries.json in"):
+        load_strategy(run, "compcor")
+    content = pd.read_csv(table, sep="\t").drop(columns=["csf", "white_matter"])
+    content.to_csv(table, sep="\t", index=False, na_rep="n/a")
+    with pytest.raises(DataError, match=r"'simple' cannot be used with .*missing: .*csf"):
+        load_strategy(run, "simple")
+    table.unlink()
+    with pytest.raises(DataError, match=r"'simple' needs fMRIPrep's \*_desc-confounds_timeseries"):
+        load_strategy(run, "simple")
+    with pytest.raises(ArgumentError, match=r"strategy must be one of 'simple'.*Got 'aroma'"):
+        load_strategy(run, "aroma")
+    with pytest.raises(ArgumentError, match=r"^motion: only the strategies simple, .*Got .*'all'"):
+        load_strategy(run, "all", motion="basic")
+    memory = Run(object(), run.events, 2.0, subject="1", task="t", confounds=run.confounds)
+    for strategy in FMRIPREP_STRATEGIES:
+        with pytest.raises(DataError, match="the image is in memory"):
+            load_strategy(memory, strategy)
+
+
+def test_choosing_columns():
+    table = pd.DataFrame({"csf": [1.0], "rot_x": [0.1], "rmsd": [0.2]})
+    events = pd.DataFrame(columns=["onset", "duration", "trial_type"])
+    run = Run("x.nii", events, 2.0, subject="1", task="t", confounds=table)
+    assert list(choose_confounds(run, "all")) == ["csf", "rot_x"]
+    assert list(choose_confounds(run, ["rmsd"])) == ["rmsd"]
+    with pytest.raises(DataError, match=r"no column 'wm'. Columns found: csf, rot_x, rmsd"):
+        choose_confounds(run, ["csf", "wm"])
+    with pytest.raises(DataError, match=r"no confounds were found beside x.nii"):
+        choose_confounds(Run("x.nii", events, 2.0, subject="1", task="t"), "motion")

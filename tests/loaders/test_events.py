@@ -316,3 +316,63 @@ def test_studyforrest_images_join_in_twelve_blocks_with_rest_between():
     assert pd.Series(per_category.condition).value_counts().to_dict() == dict.fromkeys(
         run.trial_types, 2
     )
+
+
+def test_windows_may_be_labelled_by_task():
+    motor = make_run([(0, 8, "lh"), (20, 8, "rh")], task="MOTOR")
+    memory = make_run([(0, 8, "0bk"), (30, 8, "2bk")], task="WM")
+    types = ("lh", "rh", "0bk", "2bk")
+    runs = [
+        Run(r.img, r.events, 2.0, subject="1", task=r.task, trial_types=types)
+        for r in (motor, memory)
+    ]
+    options = {"window": 8, "label": "task", "lag": 4}
+    conditions = {"hand": ["lh", "rh"], "back": ["0bk", "2bk"], "rest": []}
+    parts = [make_windows(make_series(30), r, conditions=conditions, **options) for r in runs]
+    both = concat_windows(parts)
+    assert both.condition.values.tolist() == ["MOTOR", "rest", "MOTOR", "WM", "rest", "WM"]
+    assert both.block.values.tolist() == ["hand", "rest", "hand", "back", "rest", "back"]
+    assert both.attrs["label"] == "task"
+    plain = make_windows(make_series(30), runs[0], window=8, lag=4, conditions=conditions)
+    np.testing.assert_array_equal(plain, parts[0])
+    assert "block" not in plain.coords
+    with pytest.raises(DataError, match="labelled by condition, not by task"):
+        concat_windows([parts[0], plain])
+    with pytest.raises(ArgumentError, match=r"label must be one of 'condition', 'task'. Got 'run'"):
+        make_windows(make_series(30), runs[0], window=8, label="run")
+
+
+def test_windows_in_common_with_another_condition_are_told():
+    run = make_run([(0, 8, "face"), (2, 8, "house"), (20, 8, "face"), (24, 8, "house")])
+    with pytest.warns(
+        UserWarning, match="2 windows share more than half .*: face at 0 s, house at 2 s. Choose"
+    ):
+        windows = make_windows(make_series(30), run, window=8)
+    assert windows.attrs["overlapping"] == 2  # those at 20 and 24 s have half in common, not more
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        pooled = make_windows(
+            make_series(30), run, window=8, conditions={"stimulus": ["face", "house"]}
+        )
+    assert pooled.attrs["overlapping"] == 0
+    assert concat_windows([windows, pooled]).attrs["overlapping"] == 2
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 60), st.sampled_from("ab")), min_size=1, max_size=8),
+    st.integers(1, 6),
+)
+def test_overlap_equals_counting_frames(rows, n_frames):
+    run = make_run([(2.0 * first, 2, kind) for first, kind in rows])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        windows = make_windows(make_series(80), run, window=2 * n_frames, lag=0)
+    frames = [set(row) for row in frames_of(windows)]
+    kinds = windows.condition.values
+    expected = sum(
+        any(k != kinds[i] and 2 * len(frames[i] & other) > n_frames
+            for k, other in zip(kinds, frames, strict=True))
+        for i in range(len(frames))
+    )  # fmt: skip
+    assert windows.attrs["overlapping"] == expected

@@ -1,5 +1,7 @@
 """HCP folders as they come, with empty event files, missing runs and broken files."""
 
+import warnings
+
 import nibabel
 import numpy as np
 import pytest
@@ -7,8 +9,10 @@ import xarray as xr
 
 from neurosal.errors import ArgumentError, DataError
 from neurosal.loaders.bids import is_bids
+from neurosal.loaders.confounds import choose_confounds
 from neurosal.loaders.events import make_windows, parse_conditions
-from neurosal.loaders.hcp import HCP_BLOCKS, find_hcp_runs, is_hcp
+from neurosal.loaders.hcp import HCP_BLOCKS, find_hcp_runs, hcp_conditions, is_hcp
+from neurosal.loaders.scrub import framewise_displacement
 
 N_VOLUMES = 30
 
@@ -19,6 +23,15 @@ def write_image(path, *, t_r=0.72, unit="sec", shape=(2, 2, 2, N_VOLUMES)):
         image.header.set_zooms((2, 2, 2, t_r))
     image.header.set_xyzt_units("mm", unit)
     nibabel.save(image, path)
+
+
+def write_cifti(folder, *, ending="_Atlas_MSMAll", t_r=0.72, unit="SECOND", n=N_VOLUMES):
+    series = nibabel.cifti2.SeriesAxis(0, t_r, n, unit=unit)
+    brain = nibabel.cifti2.BrainModelAxis.from_surface([0, 2], 4, "CORTEX_LEFT")
+    image = nibabel.Cifti2Image(np.ones((n, 2), "float32"), (series, brain))
+    path = folder / f"{folder.name}{ending}.dtseries.nii"
+    nibabel.save(image, path)
+    return path
 
 
 def write_run(root, subject="100307", task="MOTOR", run="LR", *, ending=".nii.gz", **header):
@@ -80,7 +93,7 @@ def test_missing_runs_are_told_in_one_warning(tmp_path):
     (write_run(tmp_path, "101107", run="LR") / "tfMRI_MOTOR_LR.nii.gz").unlink()
     write_run(tmp_path, "101107", task="WM")
     with pytest.warns(
-        UserWarning, match="3 runs of MOTOR.*: 100408 LR, 101107 LR, 101107 RL"
+        UserWarning, match="no image for 3 runs of MOTOR.*: 100408 LR, 101107 LR, 101107 RL"
     ) as told:
         runs = find_hcp_runs(tmp_path, task="MOTOR")
     assert len(told) == 1
@@ -160,3 +173,128 @@ def test_blocks_of_every_task_are_distinct():
     assert " ".join(HCP_BLOCKS) == "EMOTION GAMBLING LANGUAGE MOTOR RELATIONAL SOCIAL WM"
     assert len(HCP_BLOCKS["WM"]) == len(set(HCP_BLOCKS["WM"])) == 8
     assert "0bk_faces" in HCP_BLOCKS["WM"]
+
+
+def test_grayordinates_are_found_areal_alignment_first(tmp_path):
+    folder = write_run(tmp_path, run="LR")
+    areal = write_cifti(folder)
+    write_cifti(folder, ending="_Atlas")
+    folded = write_cifti(write_run(tmp_path, run="RL"), ending="_Atlas")
+    with pytest.warns(UserWarning, match="1 of 2 runs are aligned by folding.*: sub-100307 .*RL"):
+        runs = find_hcp_runs(tmp_path, task="MOTOR", kind="cifti")
+    assert [run.img for run in runs] == [areal, folded]
+    assert [run.space for run in runs] == ["fsLR", "fsLR"]
+    assert all(run.t_r == 0.72 and len(run.confounds) == N_VOLUMES for run in runs)
+    assert "aligned by folding" not in " ".join(runs[0].notes)
+    assert "aligned by folding" in runs[1].notes[-1]
+    assert find_hcp_runs(tmp_path, task="MOTOR")[0].img.name == "tfMRI_MOTOR_LR.nii.gz"
+
+
+@pytest.mark.parametrize(
+    ("axis", "said"), [({"t_r": 2.0}, "2 s"), ({"unit": "HERTZ"}, "none"), ({"t_r": 0}, "none")]
+)
+def test_grayordinates_of_another_repetition_time_are_refused(tmp_path, axis, said):
+    write_cifti(write_run(tmp_path), **axis)
+    with pytest.raises(DataError, match=rf"MSMAll.dtseries.nii: .* as {said}; .*its series axis"):
+        find_hcp_runs(tmp_path, task="MOTOR", kind="cifti")
+
+
+def test_the_kind_that_is_there_is_named(tmp_path):
+    folder = write_run(tmp_path)
+    with pytest.raises(DataError, match=r"no grayordinates .*LR_Atlas_MSMAll.* choose kind='vol"):
+        find_hcp_runs(tmp_path, task="MOTOR", kind="cifti")
+    write_cifti(folder)
+    (folder / "tfMRI_MOTOR_LR.nii.gz").unlink()
+    with pytest.raises(DataError, match=r"no volume .*tfMRI_MOTOR_LR.nii.gz.* choose kind='cifti'"):
+        find_hcp_runs(tmp_path, task="MOTOR")
+    with pytest.raises(ArgumentError, match=r"kind must be one of 'volume', 'cifti'. Got 'gifti'"):
+        find_hcp_runs(tmp_path, task="MOTOR", kind="gifti")
+    (folder / "tfMRI_MOTOR_LR_Atlas_MSMAll.dtseries.nii").write_bytes(b"nothing")
+    with pytest.raises(DataError, match=r"Cannot read .*MSMAll.dtseries.nii as a CIFTI file"):
+        find_hcp_runs(tmp_path, task="MOTOR", kind="cifti")
+    write_image(folder / "tfMRI_MOTOR_LR_Atlas_MSMAll.dtseries.nii")
+    with pytest.raises(DataError, match=r"MSMAll.dtseries.nii"):
+        find_hcp_runs(tmp_path, task="MOTOR", kind="cifti")
+
+
+def test_several_tasks_come_together(tmp_path):
+    for task in ("MOTOR", "WM"):
+        folder = write_run(tmp_path, task=task)
+        (folder / "EVs" / f"{task}_own.txt").write_text("1 2 1\n")
+    write_run(tmp_path, "100408", task="WM")
+    with pytest.warns(UserWarning, match="1 runs of MOTOR, which .*: 100408 MOTOR LR"):
+        runs = find_hcp_runs(tmp_path, task="all", runs=None)
+    assert [(run.subject, run.task) for run in runs] == [
+        ("100307", "MOTOR"),
+        ("100307", "WM"),
+        ("100408", "WM"),
+    ]
+    assert {run.trial_types for run in runs} == {("MOTOR_own", "WM_own", "error", "lh", "rh")}
+    series = _labelled(np.zeros((N_VOLUMES, 1)))
+    conditions = {"a": ["MOTOR_own"], "b": ["WM_own"]}
+    windows = [make_windows(series, r, window=3, conditions=conditions, label="task") for r in runs]
+    assert [w.condition.values.tolist() for w in windows] == [["MOTOR"], ["WM"], []]
+    two = find_hcp_runs(tmp_path, task=["wm", "motor"], subjects=["100307"], runs="LR")
+    assert [run.task for run in two] == ["WM", "MOTOR"]
+    with pytest.raises(DataError, match=r"no task 'SOCIAL'. Tasks there: MOTOR, WM"):
+        find_hcp_runs(tmp_path, task=["WM", "SOCIAL"])
+    with pytest.raises(ArgumentError, match="task must name one task"):
+        find_hcp_runs(tmp_path, task=[])
+
+
+def test_an_encoding_that_nobody_has_is_told_once(tmp_path):
+    for subject in ("1", "2", "3"):
+        write_run(tmp_path, subject)
+    with pytest.warns(UserWarning, match="no run MOTOR RL of any subject") as told:
+        assert len(find_hcp_runs(tmp_path, task="MOTOR")) == 3
+    assert len(told) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(find_hcp_runs(tmp_path, task="MOTOR", runs=("LR",))) == 3
+        assert len(find_hcp_runs(tmp_path, task="MOTOR", runs=None)) == 3
+    with pytest.raises(DataError, match=r"tfMRI_MOTOR_RL.nii.gz and so on"):
+        find_hcp_runs(tmp_path, task="MOTOR", runs=["RL"])
+    for wrong in ("AP", ["LR", "AP"]):
+        with pytest.raises(ArgumentError, match=r"runs must be one of 'LR', 'RL'. Got 'AP'"):
+            find_hcp_runs(tmp_path, task="MOTOR", runs=wrong)
+    with pytest.raises(ArgumentError, match="runs must name"):
+        find_hcp_runs(tmp_path, task="MOTOR", runs=())
+
+
+def test_displacement_is_read_beside_the_regressors(tmp_path):
+    folder = write_run(tmp_path)
+    moved = np.linspace(0, 1, N_VOLUMES)
+    np.savetxt(folder / "Movement_RelativeRMS.txt", moved)
+    (run,) = find_hcp_runs(tmp_path, task="MOTOR", runs=None)
+    assert run.confounds.shape == (N_VOLUMES, 13)
+    np.testing.assert_allclose(framewise_displacement(run), moved)
+    assert "rmsd" not in choose_confounds(run, "motion")
+    assert "rmsd" not in choose_confounds(run, "all")
+    np.savetxt(folder / "Movement_RelativeRMS.txt", moved[1:])
+    with pytest.raises(DataError, match=r"RelativeRMS.txt has the shape \(29, 1\); 1 columns and"):
+        find_hcp_runs(tmp_path, task="MOTOR", runs=None)
+
+
+def test_rotations_of_the_hcp_are_degrees(tmp_path):
+    folder = write_run(tmp_path)
+    turns = np.zeros((N_VOLUMES, 6))
+    turns[5:, 3] = 2.0
+    np.savetxt(folder / "Movement_Regressors.txt", turns)
+    (run,) = find_hcp_runs(tmp_path, task="MOTOR", runs=None)
+    moved = framewise_displacement(run)
+    assert moved.idxmax() == 5
+    np.testing.assert_allclose(moved.max(), 50 * 2 * np.pi / 180)
+
+
+def test_events_after_the_end_are_noted(tmp_path):
+    folder = write_run(tmp_path)
+    (folder / "EVs" / "rh.txt").write_text("30 12 1\n")
+    (run,) = find_hcp_runs(tmp_path, task="MOTOR", runs=None)
+    assert "1 events begin after the run's end at 21.6 s, the last at 30 s" in run.notes[0]
+
+
+def test_conditions_are_the_blocks_of_the_tasks():
+    assert hcp_conditions("motor") == {name: [name] for name in HCP_BLOCKS["MOTOR"]}
+    assert len(hcp_conditions("all")) == sum(map(len, HCP_BLOCKS.values())) == 23
+    with pytest.raises(ArgumentError, match=r"task must be one of 'EMOTION'.*Got 'REST'"):
+        hcp_conditions("rest")

@@ -59,7 +59,7 @@ def small_disk(tmp_path):
     if shutil.which("mount") is None or subprocess.run(command, capture_output=True).returncode:
         pytest.skip("no right to mount a small disk here")
     yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 @pytest.fixture
@@ -169,7 +169,7 @@ def _huge(path):
     import h5py
 
     with h5py.File(path, "w") as stored:
-        stored.create_dataset("signal", shape=(10**9, 10**6), chunks=(1000, 1000))
+        stored.create_dataset("signal", shape=(10**9, 10**6), chunks=(1000, 1000), dtype="f8")
 
 
 @pytest.mark.parametrize("damage", [_cut, _empty, _noise, _pickle, _flip, _relabel, _bad_json])
@@ -184,10 +184,11 @@ def test_a_damaged_file_is_noticed_and_replaced(tmp_path, run, series, damage):
     xr.testing.assert_identical(cache.get(run, FakeAtlas), series)
 
 
+@pytest.mark.filterwarnings("ignore:The 'phony_dims'")
 def test_a_file_that_claims_petabytes_is_damaged(tmp_path, run, series):
     cache = SeriesCache(tmp_path / "cache")
     _huge(cache.put(run, FakeAtlas, series))
-    with pytest.warns(UserWarning, match="damaged"):
+    with pytest.warns(UserWarning, match=r"damaged and its run is read again"):
         assert cache.get(run, FakeAtlas) is None
 
 
@@ -273,7 +274,7 @@ def test_two_processes_write_and_read_one_file_at_once(tmp_path, run):
 def test_a_full_disk_names_the_file_and_leaves_nothing_half(small_disk, run, series):
     cache = SeriesCache(small_disk / "cache")
     large = xr.DataArray(np.random.default_rng(0).normal(size=(200, 200)), dims=("time", "region"))
-    with pytest.raises(DataError, match="Cannot write .*small/cache/series-.*free space"):
+    with pytest.raises(DataError, match=r"Cannot write .*small/cache/series-.*free space"):
         cache.put(run, FakeAtlas, large)
     assert list(cache.folder.iterdir()) == []
 
@@ -281,13 +282,13 @@ def test_a_full_disk_names_the_file_and_leaves_nothing_half(small_disk, run, ser
 def test_a_folder_without_permission_is_named_at_once(locked_folder):
     with pytest.raises(DataError, match=f"{locked_folder}/cache"):
         SeriesCache(locked_folder / "cache")
-    with pytest.raises(DataError, match=f"{locked_folder}: no permission"):
+    with pytest.raises(DataError, match=f"Cannot write {locked_folder}: .*[Pp]ermission"):
         SeriesCache(locked_folder)
 
 
 def test_a_file_where_the_folder_should_be(tmp_path):
     (tmp_path / "cache").write_bytes(b"")
-    with pytest.raises(DataError, match="Cannot write .*cache"):
+    with pytest.raises(DataError, match=r"Cannot write .*cache"):
         SeriesCache(tmp_path / "cache")
 
 

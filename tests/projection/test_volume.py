@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from neurosal.errors import ArgumentError, DataError
 from neurosal.labelled import region_coordinates
 from neurosal.parcellation.atlas import Atlas, load_atlas
-from neurosal.projection.volume import from_nifti, save_map, to_nifti
+from neurosal.projection.images import save_map
+from neurosal.projection.volume import from_nifti, to_nifti
 
 AFFINE = nib.affines.from_matvec(np.diag([-2.0, 2, 2]), [10, -12, -8])
 
@@ -140,7 +141,7 @@ def test_offline_atlas_in_four_dimensions():
         (xr.DataArray([1.0, 2], dims="region", coords={"region": ["region 2"] * 2}), r"not unique"),
         (
             xr.DataArray(np.ones((3, 4)), dims=("time", "region"), coords={"time": [0, 1, 3]}),
-            r"evenly spaced; the steps go from 1 to 2 s",
+            r"evenly spaced and rising; the steps go from 1 to 2 s",
         ),
     ],
 )

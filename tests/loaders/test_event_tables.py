@@ -1,0 +1,49 @@
+"""Event tables as they come: unsorted, with gaps, outside the run, with other columns."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+from neurosal.errors import DataError
+from neurosal.loaders.events import make_windows
+from neurosal.loaders.runs import Run, tidy_events
+
+
+def test_events_outside_the_run_are_noted_and_their_windows_told():
+    table = pd.DataFrame(
+        {
+            "onset": [70, -4, 10, 40.0],
+            "duration": [8, 8, None, 8],
+            "trial_type": [*"bab", None],
+        }
+    )
+    events, notes = tidy_events(table, "events.tsv", run_length=60.0)
+    assert events.onset.tolist() == [-4, 10, 70]
+    assert list(notes) == [
+        "events.tsv: 1 of 4 rows dropped for want of a trial_type",
+        "events.tsv: 1 events without a duration taken as 0 s long",
+        "events.tsv: 1 events begin before the run",
+        "events.tsv: 1 events begin after the run's end at 60 s, the last at 70 s",
+    ]
+    series = xr.DataArray(np.zeros((30, 1)), dims=("time", "region"))
+    run = Run("bold.nii.gz", events, 2.0, subject="01", task="faces", notes=notes)
+    with pytest.warns(
+        UserWarning, match="a at -4 s begins before the run, b at 70 s ends 10 frames"
+    ):
+        windows = make_windows(series, run, window=8, lag=2)
+    assert windows.onset.values.tolist() == [10]
+
+
+def test_types_may_come_from_any_column_and_others_be_kept():
+    table = pd.DataFrame(
+        {"onset": [5, 1], "duration": 2, "stim": ["x", "y"], "rt": ["0.5", None], "who": ["A", "B"]}
+    )
+    events, _ = tidy_events(table, "events.tsv", event_column="stim", keep=["rt", "who"])
+    assert events.columns.tolist() == ["onset", "duration", "trial_type", "rt", "who"]
+    assert events.trial_type.tolist() == ["y", "x"]
+    assert events.rt.iloc[1] == 0.5
+    assert np.isnan(events.rt.iloc[0])
+    assert events.who.tolist() == ["B", "A"]
+    with pytest.raises(DataError, match=r"no column 'kind', 'w'. Columns found: 'onset'.*'stim'"):
+        tidy_events(table, "events.tsv", event_column="kind", keep=["w"])
