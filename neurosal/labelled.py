@@ -7,6 +7,10 @@ A map can so never lose which region is which.
 """
 
 import json
+import os
+import sys
+import tempfile
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -73,8 +77,57 @@ def save_array(array: xr.DataArray, path: str | Path) -> Path:
     out = array.copy(deep=False)
     out.attrs = {"attributes_json": json.dumps(dict(array.attrs), default=_plain)}
     out.name = array.name or "values"
-    out.to_netcdf(path, engine="h5netcdf")
+    try:
+        write_whole(out, path)
+    except OSError as error:
+        raise DataError(
+            f"Cannot write {path}: {error.strerror or error}. Choose a folder with room where you "
+            "may write."
+        ) from error
     return path
+
+
+def write_whole(array: xr.DataArray, path: Path) -> None:
+    """Write a NetCDF file beside its place and move it there: no reader ever sees half of it.
+
+    HDF5 never sees the disk, for it may crash the process later if the disk is full.
+
+    Parameters
+    ----------
+    array : xarray.DataArray
+        What to write, as it is.
+    path : pathlib.Path
+        The file.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "a.nc"
+    >>> write_whole(xr.DataArray([1.0], dims="region", name="values"), path)
+    >>> path.exists()
+    True
+    """
+    with _without_cluster():
+        content = array.to_netcdf(engine="h5netcdf")
+    handle, partial = tempfile.mkstemp(".partial", f".{path.name}.", path.parent)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content)
+        os.replace(partial, path)
+    finally:
+        Path(partial).unlink(missing_ok=True)
+
+
+def _without_cluster() -> AbstractContextManager:
+    """Keep xarray on a dask worker from asking the cluster for a lock on what is no file."""
+    if "dask" not in sys.modules:
+        return nullcontext()
+    return sys.modules["dask"].config.set(scheduler="synchronous")
 
 
 def load_array(path: str | Path) -> xr.DataArray:
@@ -105,11 +158,12 @@ def load_array(path: str | Path) -> xr.DataArray:
     try:
         with xr.open_dataarray(path, engine="h5netcdf") as stored:
             array = stored.load()
+        attributes = json.loads(array.attrs.get("attributes_json", "{}"))
     except (OSError, ValueError, KeyError) as error:
         raise DataError(
             f"Cannot read {path} as a NetCDF array: {error}. Give a file written by neurosal."
         ) from error
-    array.attrs = json.loads(array.attrs.get("attributes_json", "{}"))
+    array.attrs = attributes
     return array
 
 

@@ -12,6 +12,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "inspect": ["inspect_study"],
         "runs": ["Run"],
         "scrub": ["framewise_displacement", "scrub_mask"],
+        "store": ["open_windows", "save_windows"],
         "strategies": ["load_strategy"],
         "simulate": ["load_truth", "simulate_hcp", "truth_mask"],
     },

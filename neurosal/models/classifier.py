@@ -318,12 +318,13 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
     def _note_names(self, X: object) -> None:
         """Keep the regions' names of a labelled array."""
         vars(self).pop("feature_names_in_", None)
+        X = getattr(X, "labelled", X)
         if isinstance(X, xr.DataArray) and "region" in X.coords:
             self.feature_names_in_ = X["region"].to_numpy().astype(str)
 
     def _check_names(self, X: object) -> None:
         """Refuse other regions than those fitted on."""
-        known = getattr(self, "feature_names_in_", None)
+        known, X = getattr(self, "feature_names_in_", None), getattr(X, "labelled", X)
         if known is None or not isinstance(X, xr.DataArray) or "region" not in X.coords:
             return
         names = X["region"].to_numpy().astype(str)

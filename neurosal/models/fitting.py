@@ -213,7 +213,7 @@ def _make_net(
         max_epochs=training.max_epochs,
         batch_size=training.batch_size,
         train_split=None if valid is None else predefined_split(valid),
-        iterator_train__shuffle=True,
+        **_order(data),
         iterator_train__collate_fn=_as_is,
         iterator_valid__collate_fn=_as_is,
         callbacks=[],
@@ -226,6 +226,13 @@ def _make_net(
         time_mask=training.time_mask,
         mixed=training.precision == "bf16",
     )
+
+
+def _order(data: WindowDataset) -> dict:
+    """Shuffle the samples; those on disk in an order that reads each chunk once."""
+    if hasattr(data.x, "sampler"):
+        return {"iterator_train__sampler": data.x.sampler()}
+    return {"iterator_train__shuffle": True}
 
 
 def _add_callbacks(
@@ -288,7 +295,9 @@ def _fingerprint(
     for part in filter(None, (data, valid)):
         tensors += [part.x, part.y, part.lengths]
     for tensor in tensors:
-        if tensor is not None:
+        if hasattr(tensor, "fingerprint"):
+            digest.update(tensor.fingerprint())
+        elif tensor is not None:
             digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]
 

@@ -20,9 +20,9 @@ def as_tensors(
 
     Parameters
     ----------
-    X : array, xarray.DataArray, or list of arrays
+    X : array, xarray.DataArray, list of arrays or StreamedWindows
         (sample, time, region), or one (time, region) for each sample. Trailing steps that are
-        NaN in every region are padding.
+        NaN in every region are padding. Streamed windows stay unread.
     dtype : torch.dtype
         Of the tensor.
     n_features : int, optional
@@ -46,6 +46,8 @@ def as_tensors(
     >>> x.shape, lengths
     (torch.Size([2, 4, 3]), tensor([2, 4]))
     """
+    if hasattr(X, "as_tensors"):
+        return X.as_tensors(dtype=dtype, n_features=n_features)
     values = _stack(X)
     if values.ndim != 3 or 0 in values.shape:
         raise ArgumentError(
@@ -160,8 +162,10 @@ class WindowDataset(Dataset):
         WindowDataset
             Those, in that order.
         """
-        batch, classes = self.__getitems__(torch.as_tensor(indices))
-        return WindowDataset(batch["x"], classes, lengths=batch.get("lengths"))
+        indices = torch.as_tensor(indices)
+        x = self.x.take(indices) if hasattr(self.x, "sampler") else self.x[indices]
+        lengths = None if self.lengths is None else self.lengths[indices]
+        return WindowDataset(x, self.y[indices], lengths=lengths)
 
 
 def split_validation(

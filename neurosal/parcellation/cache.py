@@ -11,25 +11,23 @@ import functools
 import hashlib
 import json
 import os
-import sys
 import tempfile
 import warnings
 from collections.abc import Iterable
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
 
 from neurosal.errors import DataError, check_one_of
-from neurosal.labelled import load_array
+from neurosal.labelled import load_array, write_whole
 from neurosal.loaders.runs import Run
 from neurosal.parcellation.base import RegionAtlas
 from neurosal.parcellation.beside import read_sidecar
 
 FORMAT = 1
 BY = ("mtime", "hash")
-_PREFIX, _PARTIAL = "series-", ".part.nc"
+_PREFIX, _PARTIAL = "series-", ".partial"
 _DAMAGE = (OSError, ValueError, KeyError, TypeError, RuntimeError, MemoryError)
 
 
@@ -200,7 +198,7 @@ class SeriesCache:
             return None
         path = self._path(now)
         try:
-            _write_whole(_sealed(series, material, list(notes)), path)
+            write_whole(_sealed(series, material, list(notes)), path)
         except OSError as error:
             raise _cannot_write(path, error) from error
         return path
@@ -321,29 +319,6 @@ def _checksum(array: xr.DataArray, attributes: dict) -> str:
         digest.update(f"{name} {part.dims} {part.shape} {'' if text else values.dtype}".encode())
         digest.update("\0".join(values.flat).encode() if text else values.tobytes())
     return digest.hexdigest()
-
-
-def _write_whole(array: xr.DataArray, path: Path) -> None:
-    """Write beside the file and move over it.
-
-    HDF5 never sees the disk: it may crash the process later if the disk is full.
-    """
-    with _without_cluster():
-        content = array.to_netcdf(engine="h5netcdf")
-    handle, partial = tempfile.mkstemp(_PARTIAL, f".{_PREFIX}", path.parent)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-        os.replace(partial, path)
-    finally:
-        Path(partial).unlink(missing_ok=True)
-
-
-def _without_cluster() -> AbstractContextManager:
-    """Keep xarray on a dask worker from asking the cluster for a lock on what is no file."""
-    if "dask" not in sys.modules:
-        return nullcontext()
-    return sys.modules["dask"].config.set(scheduler="synchronous")
 
 
 def _category(name: str) -> type[Warning]:

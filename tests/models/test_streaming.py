@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import cross_val_score
 
-from neurosal.errors import ArgumentError
+from neurosal.errors import ArgumentError, DataError
 from neurosal.loaders.store import RUN_NAMES, open_windows, save_windows
 from neurosal.models.classifier import NetworkClassifier
 from neurosal.models.fitting import train_network
@@ -179,6 +179,17 @@ def test_explaining_slices_of_a_store_is_explaining_them_in_memory(stored):
 def test_what_does_not_fit_is_refused(windows, options, message):
     with pytest.raises(ArgumentError, match=message):
         StreamedWindows(windows, **options)
+
+
+def test_a_lost_or_damaged_chunk_is_not_taken_for_zeros(stored, tmp_path):
+    chunk = tmp_path / "store/data.zarr/values/c/2/0/0"
+    content = chunk.read_bytes()
+    chunk.write_bytes(content[:50])
+    with pytest.raises(DataError, match="Cannot read the samples from 16 on"):
+        StreamedWindows(stored)
+    chunk.unlink()
+    with pytest.raises(ArgumentError, match=r"samples from 16 on: .*no step that is not NaN"):
+        StreamedWindows(stored)
 
 
 def test_other_regions_than_fitted_are_refused(stored):
