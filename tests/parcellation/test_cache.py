@@ -231,7 +231,7 @@ def test_both_files_of_a_pair_count(tmp_path):
 def test_clear_removes_what_is_the_caches_and_nothing_else(tmp_path, run, series):
     cache = SeriesCache(tmp_path / "cache")
     cache.put(run, FakeAtlas, series)
-    (cache.folder / ".series-abc.part.nc").write_bytes(b"left by a killed process")
+    (cache.folder / ".series-abc.nc.x.partial").write_bytes(b"left by a killed process")
     save_array(series, cache.folder / "mine.nc")
     assert cache.clear() == 2
     assert [path.name for path in cache.folder.iterdir()] == ["mine.nc"]
