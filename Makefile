@@ -29,7 +29,7 @@ lint: $(VENV)/.installed-dev  ## style, spelling, and the direction of the impor
 	$(VENV)/bin/codespell $(SOURCES) *.md
 	$(VENV)/bin/lint-imports
 
-bench: $(VENV)/.installed  ## speed and memory, each beside its peer in one process
+bench: $(VENV)/.installed-test  ## speed and memory, each beside its peer in one process
 	for script in cells saliency parcellation; do \
 		$(VENV)/bin/python benchmarks/$$script.py --json benchmarks/$$script.json || exit 1; done
 

@@ -1,20 +1,31 @@
-"""Saliency maps against captum, and layer-wise relevance against a backward pass.
+"""Saliency maps against captum, layer-wise relevance against a backward pass, and memory.
+
+Run ``python benchmarks/saliency.py [--quick] [--samples N] [--methods ...] [--json FILE]``.
 
 Each way runs in a process of its own, with everything imported; a first small call is not
 counted. The network is the one of the published boxes experiment: LSTM with input-cell attention,
 hidden size 5, 20 hops, on samples of 100 steps and 100 regions; quick ways are run up to five
 times, and the best time counts. captum is called as its manual does: all samples at once, its
-arguments at their defaults where ours are the same.
-Run ``python benchmarks/saliency.py``; smaller: ``--samples 30``.
+arguments at their defaults where ours are the same. The last part makes integrated gradients of
+many windows of 284 steps and 400 regions that are read from a file and written to one, in a
+process that may not hold more than 4 GB (``RLIMIT_DATA``).
 """
 
 import argparse
+import contextlib
 import json
 import os
 import resource
 import subprocess
 import sys
+import tempfile
+import threading
 import time
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
 
 STEPS, REGIONS, DRAWS = 100, 100, 50
 PEERS = (
@@ -127,10 +138,62 @@ def measure_relevance() -> dict:
     return found | {"lrp_per_backward": found["lrp"] / found["backward"]}
 
 
+def measure_memory(windows: int) -> dict:
+    """Integrated gradients from file to file under a limit of 4 GB; the peak of memory held."""
+    import numpy as np
+    import torch
+
+    from neurosal.models import build_network
+    from neurosal.saliency.explain import explain
+
+    limit = 4 * 2**30
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+    shape, torch_rng = (windows, 284, 400), torch.Generator().manual_seed(0)
+    torch.manual_seed(0)
+    network = build_network("lstm", n_features=400, n_classes=7, hidden_size=8).eval()
+    with tempfile.TemporaryDirectory() as folder:
+        x = np.lib.format.open_memmap(Path(folder, "x.npy"), "w+", np.float32, shape)
+        for start in range(0, windows, 100):
+            x[start : start + 100] = torch.randn(x[start : start + 100].shape, generator=torch_rng)
+        x = np.load(Path(folder, "x.npy"), mmap_mode="r")
+        asked = {"method": "integrated_gradients", "target": 1, "n_steps": 4, "tolerance": None}
+        started = time.perf_counter()
+        out = Path(folder, "maps.npy")
+        maps, peak = with_peak(lambda: explain(network, x, out=out, progress=False, **asked))
+        seconds = time.perf_counter() - started
+        finite = all(np.isfinite(maps[k : k + 100]).all() for k in range(0, windows, 100))
+    return {"windows": windows, "peak_mb": peak, "seconds": round(seconds, 1), "finite": finite}
+
+
+def with_peak(work: Callable) -> tuple[object, float | None]:
+    """Do some work; give its answer and the peak of anonymous memory (MB), where it is told."""
+    peak, done = [0.0], threading.Event()
+
+    def watch() -> None:
+        """Read the memory held, pages of files left out, twenty times a second."""
+        while not done.wait(0.05):
+            lines = Path("/proc/self/status").read_text().splitlines()
+            held = next(int(line.split()[1]) for line in lines if line.startswith("RssAnon"))
+            peak[0] = max(peak[0], held / 1024)
+
+    watcher = threading.Thread(target=watch) if Path("/proc/self/status").exists() else None
+    with contextlib.ExitStack() as stack:
+        if watcher:
+            watcher.start()
+            stack.callback(watcher.join)
+        stack.callback(done.set)
+        answer = work()
+    return answer, round(peak[0]) if watcher else None
+
+
+MEASURES = {"maps": measure_maps, "lrp": measure_relevance, "memory": measure_memory}
+
+
 def in_own_process(*arguments: object) -> dict | None:
     """Run one measurement in a fresh process; None if it did not survive."""
     command = [sys.executable, __file__, "--one", *map(str, arguments)]
-    environment = {**os.environ, "PYTHONPATH": os.getcwd()}
+    path = os.pathsep.join([os.getcwd(), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "PYTHONPATH": path}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     if done.returncode:
         print(f"{arguments}: failed: {done.stderr.strip()[-300:]}", file=sys.stderr)
@@ -138,27 +201,56 @@ def in_own_process(*arguments: object) -> dict | None:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def compare(method: str, samples: int) -> dict:
+    """Measure one method by this package and, where captum has it, by captum."""
+    ways = ("neurosal", "captum") if method in PEERS else ("neurosal",)
+    found = {way: in_own_process("maps", way, method, samples) for way in ways}
+    times = [each and each["seconds"] for each in found.values()]
+    if len(times) == 2 and all(times):
+        found["captum_over_neurosal"] = round(times[1] / times[0], 2)
+    return found
+
+
+def as_table(results: dict, samples: int) -> Table:
+    """Lay the comparison out."""
+    title = f"{samples} maps: seconds, and MB added to the process at its peak"
+    table = Table("method", "seconds", "captum", "captum / ours", "MB", "captum MB", title=title)
+    for method, found in results.items():
+        ours, theirs = found.get("neurosal") or {}, found.get("captum") or {}
+        cells = (
+            ours.get("seconds"),
+            theirs.get("seconds"),
+            found.get("captum_over_neurosal"),
+            ours.get("added_peak_mb"),
+            theirs.get("added_peak_mb"),
+        )
+        table.add_row(method, *("" if cell is None else str(cell) for cell in cells))
+    return table
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--samples", type=int, default=300)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="30 maps, few large windows")
+    parser.add_argument("--samples", type=int)
     parser.add_argument("--methods", nargs="*", default=[*PEERS, *ALONE])
+    parser.add_argument("--json", type=Path)
     parser.add_argument("--one", nargs="*", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.one:
         what, *rest = asked.one
-        found = measure_relevance() if what == "lrp" else measure_maps(what, rest[0], int(rest[1]))
-        print(json.dumps(found))
+        print(json.dumps(MEASURES[what](*(int(a) if a.isdigit() else a for a in rest))))
         return
-    results = {}
-    for method in asked.methods:
-        ways = ("neurosal", "captum") if method in PEERS else ("neurosal",)
-        results[method] = {way: in_own_process(way, method, asked.samples) for way in ways}
-        times = [found and found["seconds"] for found in results[method].values()]
-        if len(times) == 2 and all(times):
-            results[method]["captum_over_neurosal"] = round(times[1] / times[0], 2)
-        print(method, json.dumps(results[method]), file=sys.stderr)
-    results["lrp_of_an_lstm"] = in_own_process("lrp")
-    print(json.dumps({"samples": asked.samples, "results": results}, indent=1))
+    samples, console = asked.samples or (30 if asked.quick else 300), Console()
+    results = {method: compare(method, samples) for method in asked.methods}
+    console.print(as_table(results, samples))
+    lrp = in_own_process("lrp")
+    console.print("LRP of an LSTM (B 32, T 284, N 400, H 64), seconds:", lrp)
+    many = [20, 80] if asked.quick else [500, 2000]
+    memory = [in_own_process("memory", windows) for windows in many]
+    console.print("Integrated gradients of windows of 284 x 400, under 4 GB:", *memory)
+    if asked.json:
+        found = {"samples": samples, "maps": results, "lrp_of_an_lstm": lrp, "memory": memory}
+        asked.json.write_text(json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":

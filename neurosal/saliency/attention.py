@@ -41,7 +41,7 @@ def attention(score: Score, x: Tensor) -> Attribution:
     Examples
     --------
     >>> from neurosal.models.networks import build_network
-    >>> from neurosal.saliency.scores import as_network
+    >>> from neurosal.saliency.network import as_network
     >>> network = as_network(build_network("input-cell-lstm", n_features=3, n_classes=2))
     >>> score = Score(network, torch.tensor([1]), torch.zeros(1, 4, 3))
     >>> round(float(attention(score, torch.ones(1, 4, 3)).maps[:, :, 0].sum()), 5)
@@ -69,7 +69,8 @@ def _layers(module: torch.nn.Module, n_regions: int) -> list[tuple[InputCellAtte
     if not found:
         raise ArgumentError(
             "method 'attention' takes networks with input-cell attention ('input-cell-lstm', "
-            f"'input-cell-gru', ...). Got {type(module).__name__}; use a gradient method."
+            f"'input-cell-gru', ...). Got {type(module).__name__}, which has no such attention; "
+            "use 'gradient', 'integrated_gradients' or 'occlusion', which take any network."
         )
     return found
 

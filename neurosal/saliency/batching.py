@@ -74,8 +74,13 @@ def rows_that_fit(score: Callable, x: torch.Tensor, *, device: torch.device) -> 
 
 
 def in_batches(
-    n: int, rows: int, work: Callable[[int, int, int], None], *, label: str, progress: bool = True
-) -> bool:
+    n: int,
+    rows: int,
+    work: Callable[[int, int, int], None],
+    *,
+    shown: "Progress",
+    samples_of: Callable[[int], int] = lambda rows: rows,
+) -> int:
     """Call ``work(start, stop, rows)`` over all samples, with fewer at once when memory is short.
 
     Parameters
@@ -86,15 +91,15 @@ def in_batches(
         Samples at once, to begin with.
     work : callable
         Does samples ``start`` to ``stop``, giving the network at most ``rows`` at once.
-    label : str
-        What the progress is called.
-    progress : bool
-        Show it, once the work has taken two seconds.
+    shown : Progress
+        Where the progress is shown.
+    samples_of : callable
+        How many samples to begin together when so many fit in a pass.
 
     Returns
     -------
-    bool
-        False if the user interrupted the work.
+    int
+        How many samples are done: fewer than ``n`` if the user interrupted the work.
 
     Raises
     ------
@@ -103,16 +108,17 @@ def in_batches(
 
     Examples
     --------
-    >>> in_batches(5, 2, lambda start, stop, rows: print(start, stop), label="maps")
+    >>> shown = Progress(5, "maps")
+    >>> in_batches(5, 2, lambda start, stop, rows: print(start, stop), shown=shown)
     0 2
     2 4
     4 5
-    True
+    5
     """
-    start, shown = 0, Progress(n, label, enabled=progress)
+    start = 0
     try:
         while start < n:
-            stop = min(n, start + rows)
+            stop = min(n, start + samples_of(rows))
             try:
                 work(start, stop, rows)
             except (RuntimeError, MemoryError) as error:
@@ -121,10 +127,10 @@ def in_batches(
             start = stop
             shown.update(start)
     except KeyboardInterrupt:
-        return False
+        return start
     finally:
         shown.close()
-    return True
+    return n
 
 
 def split(count: int, *indices: torch.Tensor) -> Iterator[tuple[torch.Tensor, ...]]:
@@ -215,13 +221,13 @@ class Progress:
         self.next_line = self.started + 2.0
         self.bar = None
 
-    def update(self, done: int) -> None:
+    def update(self, done: float) -> None:
         """Show that ``done`` samples are finished.
 
         Parameters
         ----------
-        done : int
-            Finished samples.
+        done : float
+            Finished samples, parts of them included.
         """
         now = time.monotonic()
         if not self.enabled or (self.bar is None and now < self.next_line):
@@ -229,11 +235,12 @@ class Progress:
         if sys.stderr.isatty():
             self._draw(done)
         elif done < self.total:
-            left = (now - self.started) / max(done, 1) * (self.total - done)
-            print(f"{self.label}: {done} of {self.total}, {left:.0f} s left", file=sys.stderr)
+            left = (now - self.started) / max(done, 1e-9) * (self.total - done)
+            shown = f"{done:.2f}".rstrip("0").rstrip(".")
+            print(f"{self.label}: {shown} of {self.total}, {left:.0f} s left", file=sys.stderr)
             self.next_line = now + 10.0
 
-    def _draw(self, done: int) -> None:
+    def _draw(self, done: float) -> None:
         """Draw the bar on the terminal, made at its first use."""
         from rich.console import Console
         from rich.progress import Progress as Bar

@@ -8,10 +8,11 @@ import torch
 import xarray as xr
 
 from neurosal.errors import ArgumentError, check_one_of
-from neurosal.saliency.batching import check_batch_size, in_batches
+from neurosal.saliency.batching import Progress, check_batch_size, in_batches
 from neurosal.saliency.job import Job, recorded
 from neurosal.saliency.methods import find_method
-from neurosal.saliency.scores import OUTPUTS, as_network, evaluating
+from neurosal.saliency.network import as_network, evaluating
+from neurosal.saliency.scores import OUTPUTS
 from neurosal.saliency.windows import Windows
 
 
@@ -105,16 +106,17 @@ def explain(
     _name_groups(arguments, windows)
     _check_at(at, windows)
     labels, absent = _labels(target, y, windows), _baseline(baseline, windows)
-    job = Job(windows, network, chosen, arguments, labels, absent, output, at, seed)
-    maps = _storage(out, job.shape, network.dtype)
+    n, shown = len(windows), Progress(len(windows), method, enabled=progress)
+    job = Job(windows, network, chosen, arguments, labels, absent, output, at, seed, shown=shown)
     with evaluating(network):
         rows = job.rows() if batch_size == "auto" else batch_size
-        work = job.filler(maps)
-        finished = in_batches(windows.shape[0], rows, work, label=method, progress=progress)
-    if not finished:
+        maps = _storage(out, job.shape, network.dtype)
+        done = in_batches(n, rows, job.filler(maps), shown=shown, samples_of=job.samples_of)
+    if done < n:
+        maps[done:] = np.nan
         warnings.warn("explain was interrupted: samples not done are NaN.", stacklevel=2)
     asked = {"method": method, "target": recorded(target), "baseline": recorded(baseline, "zero")}
-    return job.labelled(maps, asked | {"interrupted": not finished})
+    return job.labelled(maps, asked | {"interrupted": done < n})
 
 
 def _check_at(at: object, windows: Windows) -> None:
@@ -186,10 +188,10 @@ def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
 
 
 def _storage(out: object, shape: tuple[int, ...], dtype: torch.dtype) -> np.ndarray:
-    """Make the array of maps, NaN until done: in memory, or in a file."""
+    """Make the array of maps, in memory or in a file; the file is NaN until done."""
     kind = np.float64 if dtype == torch.float64 else np.float32
     if out is None:
-        return np.full(shape, np.nan, dtype=kind)
+        return np.empty(shape, dtype=kind)
     if Path(out).suffix != ".npy":
         raise ArgumentError(f"out must be the name of a .npy file. Got {str(out)!r}.")
     maps = np.lib.format.open_memmap(out, mode="w+", dtype=kind, shape=shape)

@@ -46,7 +46,7 @@ def input_gradient(score: Score, x: torch.Tensor, rows: torch.Tensor | None = No
 
     Examples
     --------
-    >>> from neurosal.saliency.scores import as_network
+    >>> from neurosal.saliency.network import as_network
     >>> network = as_network(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(6, 2)))
     >>> score = Score(network, torch.tensor([1]), torch.zeros(1, 2, 3))
     >>> gradient = input_gradient(score, torch.ones(1, 2, 3))
@@ -78,14 +78,14 @@ def gradient_and_score(
 
     Examples
     --------
-    >>> from neurosal.saliency.scores import as_network
+    >>> from neurosal.saliency.network import as_network
     >>> network = as_network(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(6, 2)))
     >>> score = Score(network, torch.tensor([1]), torch.zeros(1, 2, 3))
     >>> weight = network.modules[0][1].weight[1].view(1, 2, 3)
     >>> torch.allclose(gradient_and_score(score, torch.ones(1, 2, 3))[0], weight)
     True
     """
-    x = x.detach().clone().requires_grad_()
+    x = x.detach().requires_grad_()
     with torch.enable_grad():
         scores = score(x, rows)
         if not scores.requires_grad:
@@ -114,7 +114,7 @@ def gradient(score: Score, x: torch.Tensor) -> Attribution:
 
     Examples
     --------
-    >>> from neurosal.saliency.scores import as_network
+    >>> from neurosal.saliency.network import as_network
     >>> network = as_network(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(6, 2)))
     >>> score = Score(network, torch.tensor([1]), torch.zeros(1, 2, 3))
     >>> weight = network.modules[0][1].weight[1].view(1, 2, 3)
@@ -142,7 +142,7 @@ def gradient_x_input(score: Score, x: torch.Tensor) -> Attribution:
 
     Examples
     --------
-    >>> from neurosal.saliency.scores import as_network
+    >>> from neurosal.saliency.network import as_network
     >>> network = as_network(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(6, 2)))
     >>> score = Score(network, torch.tensor([1]), torch.zeros(1, 2, 3))
     >>> weight = network.modules[0][1].weight[1].view(1, 2, 3)
@@ -170,7 +170,7 @@ def squared_gradient(score: Score, x: torch.Tensor) -> Attribution:
 
     Examples
     --------
-    >>> from neurosal.saliency.scores import as_network
+    >>> from neurosal.saliency.network import as_network
     >>> network = as_network(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(6, 2)))
     >>> score = Score(network, torch.tensor([1]), torch.zeros(1, 2, 3))
     >>> weight = network.modules[0][1].weight[1].view(1, 2, 3)

@@ -31,7 +31,8 @@ from neurosal.errors import ArgumentError
 from neurosal.models.cells import InputCellLSTM
 from neurosal.models.factored import FlatPool, MeanPool
 from neurosal.saliency.gradients import Attribution, gradient_and_score
-from neurosal.saliency.scores import Network, Score
+from neurosal.saliency.network import Network
+from neurosal.saliency.scores import Score
 
 
 def guided_backprop(score: Score, x: Tensor, *, squared: bool = False) -> Attribution:
@@ -62,7 +63,7 @@ def guided_backprop(score: Score, x: Tensor, *, squared: bool = False) -> Attrib
 
     Examples
     --------
-    >>> from neurosal.saliency.scores import as_network
+    >>> from neurosal.saliency.network import as_network
     >>> layers = [torch.nn.Flatten(), torch.nn.Linear(6, 4), torch.nn.ReLU(), torch.nn.Linear(4, 2)]
     >>> score = Score(as_network(torch.nn.Sequential(*layers)), torch.tensor([1]),
     ...               torch.zeros(1, 2, 3))

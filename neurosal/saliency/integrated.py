@@ -52,7 +52,7 @@ def integrated_gradients(
 
     Examples
     --------
-    >>> from neurosal.saliency.scores import as_network
+    >>> from neurosal.saliency.network import as_network
     >>> network = as_network(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(6, 2)))
     >>> score = Score(network, torch.tensor([1]), torch.zeros(1, 2, 3))
     >>> weight = network.modules[0][1].weight[1].view(1, 2, 3)

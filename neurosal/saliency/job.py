@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from hashlib import blake2b
 
 import numpy as np
 import torch
@@ -10,10 +11,14 @@ import xarray as xr
 
 import neurosal
 from neurosal.errors import ArgumentError
-from neurosal.saliency.batching import rows_that_fit
+from neurosal.saliency.batching import Progress, rows_that_fit
 from neurosal.saliency.methods import Method
-from neurosal.saliency.scores import Network, Score
-from neurosal.saliency.windows import DIMS, Windows, seeds_of
+from neurosal.saliency.network import Network
+from neurosal.saliency.scores import Score
+from neurosal.saliency.windows import DIMS, Windows, all_finite, seeds_of
+
+PASSES = 8
+"""Passes through the network from one batch of finished maps to the next, where there are more."""
 
 
 @dataclass(eq=False)
@@ -40,6 +45,8 @@ class Job:
         Numbers found out for each sample.
     count : collections.Counter
         Samples sent through the network.
+    shown : Progress
+        Where the progress is shown.
 
     Examples
     --------
@@ -65,6 +72,7 @@ class Job:
     seed: int
     found: dict = field(default_factory=dict)
     count: Counter = field(default_factory=Counter)
+    shown: Progress = field(default_factory=lambda: Progress(0, "maps", enabled=False))
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -80,6 +88,22 @@ class Job:
         rows = rows_that_fit(score, x, device=self.network.device)
         self.count.clear()
         return rows
+
+    def samples_of(self, rows: int) -> int:
+        """How many samples to begin together: some passes' worth, so that work is often saved.
+
+        Parameters
+        ----------
+        rows : int
+            The most variants of samples in a pass.
+
+        Returns
+        -------
+        int
+            At least 1.
+        """
+        variants = self.method.variants(self.arguments, self.windows.shape[1:])
+        return max(1, rows // max(1, variants // PASSES))
 
     def question(self, start: int, stop: int, *, rows: int) -> tuple[torch.Tensor, Score]:
         """Read a batch and make its score.
@@ -131,6 +155,7 @@ class Job:
         def fill(start: int, stop: int, rows: int) -> None:
             """Explain a batch and note the maps and what else was found."""
             x, score = self.question(start, stop, rows=rows)
+            score = replace(score, tick=self._ticker(start, stop))
             here = slice(start, stop)
             if self.at == "all":
                 for step in range(x.shape[1]):
@@ -143,6 +168,19 @@ class Job:
 
         return fill
 
+    def _ticker(self, start: int, stop: int) -> Callable[[], None]:
+        """Make the function that shows how far a batch is, by what went through the network."""
+        before = self.count["forward"]
+        variants = max(1, self.method.variants(self.arguments, self.windows.shape[1:]))
+        whole = variants * (self.windows.shape[1] if self.at == "all" else 1)
+
+        def tick() -> None:
+            """Show the samples done, as if each took the passes foreseen."""
+            done = (self.count["forward"] - before) / whole
+            self.shown.update(min(start + done, stop))
+
+        return tick
+
     def _explain(self, x: torch.Tensor, score: Score) -> dict:
         """Explain the score of a batch; maps (B, T, N) and numbers (B,) by their names."""
         found = self.method.function(score, x, **self.arguments)
@@ -150,14 +188,11 @@ class Job:
         if "score" not in extras:
             with torch.no_grad():
                 extras = {"score": replace(score, count=Counter())(x), **extras}
-        maps = (found.maps * score.valid(x)[:, :, None]).detach()
-        bad = ~torch.isfinite(maps).flatten(1).all(1)
-        if bad.any():
-            raise ArgumentError(
-                f"the maps must be finite numbers. Got NaN or infinity for {int(bad.sum())} of "
-                f"{len(bad)} samples: the network's gradient overflows. Try it in float64 "
-                "(model.double()), or output='logit'."
-            )
+        maps = found.maps.detach()
+        if score.lengths is not None:
+            maps = maps * score.valid(x)[:, :, None]
+        if not all_finite(maps):
+            _check_finite(maps)
         return {"maps": maps, **extras}
 
     def _explain_reached(self, x: torch.Tensor, score: Score) -> dict:
@@ -248,6 +283,17 @@ class Job:
         return {name: float(np.nanmax(np.abs(self.found[name]))) for name in names}
 
 
+def _check_finite(maps: torch.Tensor) -> None:
+    """Refuse maps with NaN or infinity."""
+    bad = ~torch.isfinite(maps).flatten(1).all(1)
+    if bad.any():
+        raise ArgumentError(
+            f"the maps must be finite numbers. Got NaN or infinity for {int(bad.sum())} of "
+            f"{len(bad)} samples: the network's gradient overflows. Try it in float64 "
+            "(model.double()), or output='logit'."
+        )
+
+
 def _spread_out(values: torch.Tensor, rows: torch.Tensor, n: int) -> torch.Tensor:
     """Put the values of some samples among all, NaN elsewhere."""
     values = values if values.is_floating_point() else values.double()
@@ -273,7 +319,7 @@ def _class_indices(labels: np.ndarray, network: Network) -> torch.Tensor:
 
 
 def recorded(value: object, default: object = None) -> object:
-    """What the attributes record of an argument: numbers and words, of arrays the shape.
+    """What the attributes record of an argument: numbers and words, of arrays shape and digest.
 
     Parameters
     ----------
@@ -290,12 +336,24 @@ def recorded(value: object, default: object = None) -> object:
     Examples
     --------
     >>> recorded(np.zeros((2, 3)))
-    'given, shape (2, 3)'
+    'given, shape (2, 3), blake2b 8b00a97e'
     """
     if value is None:
         return default
     if isinstance(value, np.generic):
         return value.item()
-    if isinstance(value, str | bool | int | float | tuple | dict):
+    if isinstance(value, dict):
+        return {name: recorded(part) for name, part in value.items()}
+    if isinstance(value, str | bool | int | float | tuple):
         return value
-    return f"given, shape {tuple(np.shape(value))}"
+    return f"given, shape {tuple(np.shape(value))}, blake2b {_digest(value)}"
+
+
+def _digest(value: object) -> str:
+    """Eight digits that tell arrays apart, read a part at a time."""
+    if isinstance(value, torch.Tensor):
+        value = value.detach().cpu()
+    digest, values = blake2b(digest_size=4), np.asarray(value)
+    for part in values if values.ndim else [values]:
+        digest.update(np.asarray(part).astype(str if values.dtype == object else values.dtype))
+    return digest.hexdigest()

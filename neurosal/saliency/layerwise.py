@@ -42,7 +42,8 @@ def lrp(
     -------
     Attribution
         Signed maps, with ``leak``, the logit minus what arrived at the inputs, and ``absorbed``,
-        the part of it that stayed in biases and stabilisers.
+        the part of it that arrived at the initial hidden and cell states. The rest of the leak
+        stayed in biases and stabilisers, or fell on outputs without a fitting contribution.
 
     Raises
     ------
@@ -125,5 +126,6 @@ def _relevance(score: Score, x: torch.Tensor, **rules: object) -> Attribution:
     asked = {"target_index": score.target, "lengths": score.lengths, **rules}
     found = [relevance(module, x, **asked) for module in score.network.modules]
     score.count.update(forward=len(x), backward=len(x))
+    score.tick()
     maps, leaks, absorbed = (torch.stack(parts).mean(0) for parts in zip(*found, strict=True))
     return Attribution(maps, {"leak": leaks, "absorbed": absorbed})

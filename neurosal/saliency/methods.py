@@ -38,6 +38,9 @@ class Method:
         It draws noise, from ``seed``.
     needs : str
         What the network must be.
+    variants : callable
+        Maps its arguments and the steps and regions of a sample to how many variants of the sample
+        are sent through the network.
 
     Examples
     --------
@@ -50,6 +53,7 @@ class Method:
     additive: bool = False
     random: bool = False
     needs: str = "any differentiable network"
+    variants: Callable[[dict, tuple[int, int]], int] = lambda arguments, shape: 1
 
     def arguments(self) -> dict:
         """Give the method's own arguments and their defaults.
@@ -68,19 +72,46 @@ class Method:
         return {p.name: p.default for p in own if p.kind is p.KEYWORD_ONLY}
 
 
+def _draws(arguments: dict, shape: tuple[int, int]) -> int:
+    """Noisy copies of a sample."""
+    return arguments["n_samples"]
+
+
 METHODS: dict[str, Method] = {
     "gradient": Method(gradients.gradient),
     "gradient_x_input": Method(gradients.gradient_x_input, additive=True),
     "squared_gradient": Method(gradients.squared_gradient, signed=False),
-    "integrated_gradients": Method(integrated.integrated_gradients, additive=True),
-    "smoothgrad": Method(noise.smoothgrad, random=True),
-    "smoothgrad_squared": Method(noise.smoothgrad_squared, signed=False, random=True),
-    "vargrad": Method(noise.vargrad, signed=False, random=True),
-    "expected_gradients": Method(noise.expected_gradients, additive=True, random=True),
-    "occlusion": Method(perturbation.occlusion, additive=True, needs="any network"),
-    "feature_ablation": Method(perturbation.feature_ablation, additive=True, needs="any network"),
+    "integrated_gradients": Method(
+        integrated.integrated_gradients,
+        additive=True,
+        variants=lambda arguments, shape: arguments["n_steps"],
+    ),
+    "smoothgrad": Method(noise.smoothgrad, random=True, variants=_draws),
+    "smoothgrad_squared": Method(
+        noise.smoothgrad_squared, signed=False, random=True, variants=_draws
+    ),
+    "vargrad": Method(noise.vargrad, signed=False, random=True, variants=_draws),
+    "expected_gradients": Method(
+        noise.expected_gradients, additive=True, random=True, variants=_draws
+    ),
+    "occlusion": Method(
+        perturbation.occlusion,
+        additive=True,
+        needs="any network",
+        variants=perturbation.count_windows,
+    ),
+    "feature_ablation": Method(
+        perturbation.feature_ablation,
+        additive=True,
+        needs="any network",
+        variants=perturbation.count_blocks,
+    ),
     "temporal_rescaling": Method(
-        perturbation.temporal_rescaling, signed=False, random=True, needs="what its base needs"
+        perturbation.temporal_rescaling,
+        signed=False,
+        random=True,
+        needs="what its base needs",
+        variants=perturbation.count_changes,
     ),
     "guided_backprop": Method(
         guided.guided_backprop, needs="relu, sigmoid or tanh units, neither compiled nor scripted"

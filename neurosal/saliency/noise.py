@@ -219,7 +219,7 @@ def noisy_copies(
 
     Examples
     --------
-    >>> from neurosal.saliency.scores import as_network
+    >>> from neurosal.saliency.network import as_network
     >>> network = as_network(torch.nn.Linear(3, 2))
     >>> score = Score(network, torch.tensor([1]), torch.zeros(1, 2, 3), rows=2, seeds=(7,))
     >>> [len(rows) for noisy, rows in noisy_copies(score, torch.ones(1, 2, 3), 5, 0.15, 1.0)]

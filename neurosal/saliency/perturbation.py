@@ -55,26 +55,40 @@ def occlusion(
 
     Examples
     --------
-    >>> from neurosal.saliency.scores import as_network
+    >>> from neurosal.saliency.network import as_network
     >>> network = as_network(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(6, 2)))
     >>> score = Score(network, torch.tensor([1]), torch.zeros(1, 2, 3))
     >>> maps = occlusion(score, torch.ones(1, 2, 3), window=(1, 1)).maps
     >>> torch.allclose(maps.flatten(), network.modules[0][1].weight[1], atol=1e-6)
     True
     """
-    window = tuple(min(size, total) for size, total in zip(window, x.shape[1:], strict=False))
-    stride = window if stride is None else stride
-    for name, sizes in (("window", window), ("stride", stride)):
-        if len(sizes) != 2 or any(size < 1 for size in sizes):
-            raise ArgumentError(f"{name} must be two positive integers. Got {sizes!r}.")
-    if stride[0] > window[0] or stride[1] > window[1]:
-        raise ArgumentError(f"stride must not exceed the window {window!r}. Got {stride!r}.")
-    times, regions = (
-        [slice(start, start + size) for start in _starts(total, size, step)]
-        for total, size, step in zip(x.shape[1:], window, stride, strict=True)
-    )
+    times, regions = _windows(x.shape[1:], window, stride)
     every = torch.arange(x.shape[2], device=x.device)
     return _ablate(score, x, [(steps, every[part]) for steps in times for part in regions])
+
+
+def count_windows(arguments: dict, shape: tuple[int, int]) -> int:
+    """How many windows :func:`occlusion` takes away from a sample, one after the other.
+
+    Parameters
+    ----------
+    arguments : dict
+        Its own arguments.
+    shape : tuple of int
+        Steps and regions of a sample.
+
+    Returns
+    -------
+    int
+        Number of windows.
+
+    Examples
+    --------
+    >>> count_windows({"window": (10, 1), "stride": None}, (100, 7))
+    70
+    """
+    times, regions = _windows(shape, **arguments)
+    return len(times) * len(regions)
 
 
 def feature_ablation(
@@ -111,20 +125,40 @@ def feature_ablation(
 
     Examples
     --------
-    >>> from neurosal.saliency.scores import as_network
+    >>> from neurosal.saliency.network import as_network
     >>> network = as_network(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(6, 2)))
     >>> score = Score(network, torch.tensor([1]), torch.zeros(1, 2, 3))
     >>> maps = feature_ablation(score, torch.ones(1, 2, 3), groups=["a", "b", "a"]).maps
     >>> bool((maps[0, :, 0] == maps[0, :, 2]).all())
     True
     """
-    n_steps, n_regions = x.shape[1:]
-    block = n_steps if block is None else block
-    if block < 1:
-        raise ArgumentError(f"block must be a positive number of steps. Got {block!r}.")
-    times = [slice(start, start + block) for start in range(0, n_steps, block)]
-    members = [part.to(x.device) for part in _members(groups, n_regions)]
+    times, members = _blocks(x.shape[1:], groups, block)
+    members = [part.to(x.device) for part in members]
     return _ablate(score, x, [(steps, part) for steps in times for part in members])
+
+
+def count_blocks(arguments: dict, shape: tuple[int, int]) -> int:
+    """How many blocks :func:`feature_ablation` takes away from a sample, one after the other.
+
+    Parameters
+    ----------
+    arguments : dict
+        Its own arguments.
+    shape : tuple of int
+        Steps and regions of a sample.
+
+    Returns
+    -------
+    int
+        Number of blocks.
+
+    Examples
+    --------
+    >>> count_blocks({"groups": ["a", "b", "a"], "block": 4}, (10, 3))
+    6
+    """
+    times, members = _blocks(shape, **arguments)
+    return len(times) * len(members)
 
 
 def temporal_rescaling(
@@ -140,7 +174,12 @@ def temporal_rescaling(
 
     First each step: the summed absolute change of the map when the step is set to the baseline,
     scaled to [0, 1] over the steps. Then, in steps above a quantile, each cell in the same way,
-    unscaled. The result is the product; a sample takes about (1 - threshold) T N maps of ``base``.
+    unscaled. The result is the product.
+
+    This is by far the dearest method: a sample of T steps and N regions takes about
+    T + (1 - threshold) T N maps of ``base``, that is 51,000 for 284 steps and 400 regions, each
+    with all the passes that ``base`` itself takes. Choose a cheap base, few samples, or a higher
+    threshold; the progress shown counts parts of a sample.
 
     Parameters
     ----------
@@ -173,10 +212,7 @@ def temporal_rescaling(
     >>> explain(network, torch.ones(4, 2, 3), method="temporal_rescaling", target=1).shape
     (4, 2, 3)
     """
-    from neurosal.saliency.methods import find_method
-
-    check_one_of("base", base, WATCHED)
-    method, arguments = find_method(base, base_arguments or {})
+    method, arguments = _watched(base, base_arguments)
 
     def change(rows: torch.Tensor, steps: torch.Tensor, regions: object) -> torch.Tensor:
         """Change of the maps of ``rows`` when ``steps`` at ``regions`` are at the baseline."""
@@ -199,6 +235,32 @@ def temporal_rescaling(
     return Attribution(_unit_range(every, valid)[:, :, None] * cells, {})
 
 
+def count_changes(arguments: dict, shape: tuple[int, int]) -> int:
+    """How many variants of a sample :func:`temporal_rescaling` sends through the network.
+
+    Parameters
+    ----------
+    arguments : dict
+        Its own arguments.
+    shape : tuple of int
+        Steps and regions of a sample.
+
+    Returns
+    -------
+    int
+        Number of variants of the sample, those that the base makes of each included.
+
+    Examples
+    --------
+    >>> own = {"base": "smoothgrad", "threshold": 0.5, "base_arguments": {"n_samples": 3}}
+    >>> count_changes(own, (10, 4))
+    93
+    """
+    method, own = _watched(arguments["base"], arguments["base_arguments"])
+    ahead = math.ceil((1 - min(max(arguments["threshold"], 0), 1)) * shape[0])
+    return (1 + shape[0] + ahead * shape[1]) * method.variants(own, shape)
+
+
 WATCHED = (
     "gradient",
     "gradient_x_input",
@@ -212,6 +274,14 @@ WATCHED = (
     "lrp",
     "deep_taylor",
 )
+
+
+def _watched(base: str, base_arguments: dict | None) -> tuple:
+    """Look the base method up and complete its arguments."""
+    from neurosal.saliency.methods import find_method
+
+    check_one_of("base", base, WATCHED)
+    return find_method(base, base_arguments or {})
 
 
 def _ablate(score: Score, x: torch.Tensor, blocks: Sequence[Block]) -> Attribution:
@@ -237,6 +307,35 @@ def _at_once(blocks: Sequence[Block], count: int) -> Iterator[Sequence[Block]]:
     """Cut a list into lists of at most ``count``."""
     for start in range(0, len(blocks), count):
         yield blocks[start : start + count]
+
+
+def _windows(
+    shape: tuple[int, int], window: tuple[int, int], stride: tuple[int, int] | None
+) -> list[list[slice]]:
+    """Steps and regions of the places of a sliding window."""
+    window = tuple(min(size, total) for size, total in zip(window, shape, strict=False))
+    stride = window if stride is None else stride
+    for name, sizes in (("window", window), ("stride", stride)):
+        if len(sizes) != 2 or any(size < 1 for size in sizes):
+            raise ArgumentError(f"{name} must be two positive integers. Got {sizes!r}.")
+    if stride[0] > window[0] or stride[1] > window[1]:
+        raise ArgumentError(f"stride must not exceed the window {window!r}. Got {stride!r}.")
+    return [
+        [slice(start, start + size) for start in _starts(total, size, step)]
+        for total, size, step in zip(shape, window, stride, strict=True)
+    ]
+
+
+def _blocks(
+    shape: tuple[int, int], groups: object, block: int | None
+) -> tuple[list[slice], list[torch.Tensor]]:
+    """Steps of the time blocks, and the regions of each group."""
+    n_steps, n_regions = shape
+    block = n_steps if block is None else block
+    if block < 1:
+        raise ArgumentError(f"block must be a positive number of steps. Got {block!r}.")
+    times = [slice(start, start + block) for start in range(0, n_steps, block)]
+    return times, _members(groups, n_regions)
 
 
 def _starts(total: int, size: int, step: int) -> list[int]:

@@ -20,6 +20,7 @@ tensor([[2., 6.]])
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import singledispatch
 
 import torch
@@ -73,11 +74,14 @@ def propagate(
     >>> back(out)[0].shape
     torch.Size([1, 4, 3])
     """
-    known = sorted(kind.__name__ for kind in propagate.registry if kind is not object)
     raise ArgumentError(
-        f"Relevance cannot be propagated through {type(module).__name__}: its products and sums "
-        f"are not known. There are handlers for {', '.join(known)}; register one with "
-        "@neurosal.saliency.relevance.propagate.register, or use a gradient method."
+        f"Relevance cannot be propagated through {type(module).__name__}: of which products and "
+        "sums it is made is not known. It can through all networks of neurosal.models but "
+        "'transformer', and through nn.Sequential of nn.Flatten, nn.Linear, nn.RNN, nn.LSTM, "
+        "nn.GRU, activation functions and dropout. Methods 'gradient', 'gradient_x_input', "
+        "'integrated_gradients', 'smoothgrad', 'expected_gradients', 'occlusion' and "
+        "'feature_ablation' take any network; or register a handler of your own with "
+        "@neurosal.saliency.relevance.propagate.register."
     )
 
 
@@ -149,11 +153,24 @@ def chain(steps: list[nn.Module], x: Tensor, lengths: Tensor | None, rule: Rule)
     """
     backs = []
     for step in steps:
-        x, back = propagate(step, x, lengths, rule)
+        before, (x, back) = x, propagate(step, x, lengths, rule)
         backs.append(back)
-        if not isinstance(step, (*DROPOUT, nn.Identity)):
+        if isinstance(step, nn.Flatten):
+            rule = _flat_bounds(rule, before)
+        elif not isinstance(step, (*DROPOUT, nn.Identity)):
             rule = rule.hidden()
     return x, lambda relevance: run_back(backs, relevance)
+
+
+def _flat_bounds(rule: Rule, x: Tensor) -> Rule:
+    """Lay the bounds of the zB rule out as the inputs (batch, time, features) are."""
+    if rule.input_rule != "zB":
+        return rule
+    low, high = (
+        torch.as_tensor(bound, dtype=x.dtype, device=x.device).expand(x.shape[1:]).flatten()
+        for bound in (rule.low, rule.high)
+    )
+    return replace(rule, low=low, high=high)
 
 
 def run_back(backs: list[Back], relevance: Tensor) -> tuple[Tensor, Tensor]:
@@ -203,6 +220,12 @@ for _kind in ELEMENTWISE:
     propagate.register(_kind, _same)
 for _kind in DROPOUT:
     propagate.register(_kind, _dropped)
+
+
+@propagate.register
+def _(module: nn.Flatten, x: Tensor, lengths: Tensor | None, rule: Rule):
+    """Put relevance back in the shape of the input."""
+    return module(x), lambda relevance: (relevance.reshape(x.shape), nothing_absorbed(relevance))
 
 
 @propagate.register

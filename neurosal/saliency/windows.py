@@ -57,6 +57,10 @@ class Windows:
                 f"x must be (sample, time, region), none of them empty. Got shape {self.shape}."
             )
 
+    def __len__(self) -> int:
+        """Number of samples."""
+        return self.shape[0]
+
     def take(
         self, start: int, stop: int, *, device: object = "cpu", dtype: torch.dtype | None = None
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
@@ -87,14 +91,9 @@ class Windows:
         torch.Size([2, 2, 2])
         """
         values = np.array(self.values[start:stop], dtype=np.result_type(self.values.dtype, "f4"))
-        padding = np.isnan(values).all(axis=2)
-        lengths = values.shape[1] - np.cumprod(padding[:, ::-1], axis=1).sum(axis=1)
-        values[np.arange(values.shape[1]) >= lengths[:, None]] = 0
-        self._check(values, lengths, start)
+        lengths = None if all_finite(values) else self._clear_padding(values, start)
         x = torch.as_tensor(values, dtype=dtype).to(device)
-        if (lengths == values.shape[1]).all():
-            return x, None
-        return x, torch.as_tensor(lengths, device=device)
+        return x, None if lengths is None else torch.as_tensor(lengths, device=device)
 
     def coordinates(self) -> dict:
         """Coordinates for a map: those of a labelled array, integers otherwise.
@@ -138,6 +137,14 @@ class Windows:
             seen += (np.arange(x.shape[1])[:, None] < ends).sum(1, keepdims=True)
         return total / np.maximum(seen, 1)
 
+    def _clear_padding(self, values: np.ndarray, start: int) -> np.ndarray | None:
+        """Set padding to zero in place; return the valid steps (B,), None if all of them are."""
+        padding = np.isnan(values).all(axis=2)
+        lengths = values.shape[1] - np.cumprod(padding[:, ::-1], axis=1).sum(axis=1)
+        values[np.arange(values.shape[1]) >= lengths[:, None]] = 0
+        self._check(values, lengths, start)
+        return None if (lengths == values.shape[1]).all() else lengths
+
     def _check(self, values: np.ndarray, lengths: np.ndarray, start: int) -> None:
         """Refuse samples with NaN, infinity or no step at all."""
         if (lengths == 0).any():
@@ -155,6 +162,28 @@ class Windows:
                 "this batch). Leave out or fill such regions; only trailing steps that are NaN in "
                 "every region count as padding."
             )
+
+
+def all_finite(values: np.ndarray | torch.Tensor) -> bool:
+    """Tell in one pass whether numbers are surely all finite.
+
+    Parameters
+    ----------
+    values : numpy.ndarray or torch.Tensor
+        Numbers.
+
+    Returns
+    -------
+    bool
+        True if all are finite. False if one is not, or if their sum is too large to tell.
+
+    Examples
+    --------
+    >>> all_finite(np.ones(3)), all_finite(np.array([1.0, np.nan]))
+    (True, False)
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(float(values.sum())))
 
 
 def seeds_of(x: torch.Tensor, lengths: torch.Tensor | None, *, seed: int) -> tuple[int, ...]:

@@ -453,6 +453,12 @@ class Steep(nn.Module):
         return x.sum(1)[:, :C].mul(0).abs().sqrt()
 
 
+class Shifting(Toy):
+    def forward(self, x, lengths=None):
+        x[:, 0] += 1
+        return super().forward(x, lengths)
+
+
 HOLE = X.copy()
 HOLE[1, 2, 3] = np.nan
 PADDED = X.copy()
@@ -483,6 +489,8 @@ PADDED[1, 5:] = np.nan
         (Toy, X, {"method": "lrp", "output": "margin"}, "output='logit'"),
         (Toy, X, {"method": "feature_ablation", "groups": "network"}, "coordinate 'network'"),
         (Toy, X, {"method": "occlusion", "window": (2, 1), "stride": (3, 1)}, "must not exceed"),
+        (Shifting, X, {"method": "occlusion", "batch_size": 2}, "Shifting changes it in place"),
+        (Shifting, X, {"method": "gradient"}, "Shifting changes it in place"),
         (Whole, PADDED, {}, "x must have no padding for Whole"),
         (Whole, X, {"at": 2}, "at must be 'end' for Whole"),
         (Toy, PADDED, {"at": 5}, "sample 1 has 5 steps"),

@@ -13,7 +13,8 @@ from neurosal.errors import ArgumentError
 from neurosal.models import build_network
 from neurosal.saliency.explain import explain
 from neurosal.saliency.guided import _Guided
-from neurosal.saliency.scores import Score, as_network
+from neurosal.saliency.network import as_network
+from neurosal.saliency.scores import Score
 
 T, N, C = 6, 4, 3
 X = np.random.default_rng(0).normal(size=(4, T, N))

@@ -1,0 +1,236 @@
+"""The network that is explained: a classifier of this package, an ensemble, or any torch module."""
+
+import inspect
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from neurosal.errors import ArgumentError
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """The network, or the ensemble of networks, that is explained.
+
+    Parameters
+    ----------
+    modules : tuple of torch.nn.Module
+        The members; scores are the mean of their logits.
+    classes : numpy.ndarray or None
+        The class labels in the order of the logits; None: integers from 0.
+
+    Examples
+    --------
+    >>> as_network(nn.Linear(3, 2)).device
+    device(type='cpu')
+    """
+
+    modules: tuple[nn.Module, ...]
+    classes: np.ndarray | None = None
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return _first_parameter(self.modules).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The parameters' floating-point type."""
+        return _first_parameter(self.modules).dtype
+
+    def logits(
+        self, x: torch.Tensor, lengths: torch.Tensor | None = None, *, at: str | int = "end"
+    ) -> torch.Tensor:
+        """Mean class logits of the members.
+
+        Parameters
+        ----------
+        x : torch.Tensor
+            Samples (B, T, N).
+        lengths : torch.Tensor or None
+            Valid steps of each sample (B,); None: all.
+        at : "end" or int
+            Read after the last valid step, or after this step.
+
+        Returns
+        -------
+        torch.Tensor
+            Logits (B, C).
+
+        Raises
+        ------
+        ArgumentError
+            If the network cannot be read at that step, cannot take padded samples, or changes its
+            input in place.
+
+        Examples
+        --------
+        >>> network = as_network(nn.Sequential(nn.Flatten(), nn.Linear(6, 2)))
+        >>> network.logits(torch.ones(4, 2, 3)).shape
+        torch.Size([4, 2])
+        """
+        before = x._version
+        try:
+            total = sum(_member_logits(module, x, lengths, at) for module in self.modules)
+        except RuntimeError as error:
+            if "in-place operation" in str(error):
+                raise self._in_place() from error
+            raise
+        if x._version != before:
+            raise self._in_place()
+        return total / len(self.modules)
+
+    def _in_place(self) -> ArgumentError:
+        """Say that the input is changed."""
+        return ArgumentError(
+            f"model must leave its input as it is. {type(self.modules[0]).__name__} changes it in "
+            "place; let it work on x.clone()."
+        )
+
+
+def as_network(model: object, classes: object = None) -> Network:
+    """See a classifier or a module as a network to be explained.
+
+    Parameters
+    ----------
+    model : object
+        A fitted classifier (with ``modules_`` or ``module_``, and ``classes_``) or a module.
+    classes : array-like or None
+        Class labels in the order of the logits; None: the classifier's, or integers.
+
+    Returns
+    -------
+    Network
+        The members and their class labels.
+
+    Raises
+    ------
+    ArgumentError
+        If ``model`` is neither, or is not fitted.
+
+    Examples
+    --------
+    >>> as_network(nn.Linear(3, 2), classes=["rest", "tap"]).classes
+    array(['rest', 'tap'], dtype='<U4')
+    """
+    if isinstance(model, Network):
+        return model
+    labels = classes if classes is not None else getattr(model, "classes_", None)
+    labels = None if labels is None else np.asarray(labels)
+    if isinstance(model, nn.Module):
+        return Network((model,), labels)
+    members = getattr(model, "modules_", None)
+    if members is None and isinstance(getattr(model, "module_", None), nn.Module):
+        members = [model.module_]
+    if not members:
+        raise ArgumentError(
+            "model must be a torch.nn.Module or a fitted classifier with modules_ (its trained "
+            f"networks). Got {type(model).__name__}; fit it first, or give its network. Of a "
+            "Pipeline give the classifier at its end, and x as that classifier is given it."
+        )
+    return Network(tuple(members), labels)
+
+
+@contextmanager
+def evaluating(network: Network) -> Iterator[None]:
+    """Put every submodule in evaluation mode, and each back as it was.
+
+    cuDNN's recurrent layers refuse a backward pass in evaluation mode, so cuDNN is off meanwhile.
+
+    Parameters
+    ----------
+    network : Network
+        What is explained; neither its parameters nor their gradients are touched.
+
+    Yields
+    ------
+    None
+
+    Examples
+    --------
+    >>> module = nn.Dropout().train()
+    >>> with evaluating(Network((module,))):
+    ...     module.training
+    False
+    >>> module.training
+    True
+    """
+    parts = [part for module in network.modules for part in module.modules()]
+    before = [part.training for part in parts]
+    try:
+        with ExitStack() as stack:
+            if torch.cuda.is_available():
+                stack.enter_context(torch.backends.cudnn.flags(enabled=False))
+            for part in parts:
+                part.training = False
+            yield
+    finally:
+        for part, training in zip(parts, before, strict=True):
+            part.training = training
+
+
+def _first_parameter(modules: tuple[nn.Module, ...]) -> torch.Tensor:
+    """Return the first floating-point parameter or buffer, or a CPU tensor where there is none."""
+    for module in modules:
+        for tensor in (*module.parameters(), *module.buffers()):
+            if tensor.is_floating_point():
+                return tensor
+    return torch.zeros(())
+
+
+def _argument_names(module: nn.Module) -> list[str]:
+    """Names of the arguments of a module's forward, also of a compiled or scripted one's."""
+    module = getattr(module, "_orig_mod", module)
+    if isinstance(module, torch.jit.ScriptModule):
+        return [argument.name for argument in module.forward.schema.arguments]
+    return list(inspect.signature(module.forward).parameters)
+
+
+def _member_logits(
+    module: nn.Module, x: torch.Tensor, lengths: torch.Tensor | None, at: str | int
+) -> torch.Tensor:
+    """Logits (B, C) of one module at the end or after a step."""
+    accepted = _argument_names(module)
+    arguments = {}
+    if lengths is not None:
+        if "lengths" not in accepted:
+            raise ArgumentError(
+                f"x must have no padding for {type(module).__name__}, whose forward takes no "
+                f"'lengths'. Got samples of {int(lengths.min())} to {int(lengths.max())} steps."
+            )
+        arguments["lengths"] = lengths
+    if at != "end" and "steps" in accepted:
+        arguments["steps"] = True
+    return _read_step(module, module(x, **arguments), x, lengths, at)
+
+
+def _read_step(
+    module: nn.Module,
+    answer: object,
+    x: torch.Tensor,
+    lengths: torch.Tensor | None,
+    at: str | int,
+) -> torch.Tensor:
+    """Pick the asked step of a module's answer (B, T, C), or take (B, C) as it is."""
+    if not isinstance(answer, torch.Tensor) or answer.ndim not in (2, 3) or len(answer) != len(x):
+        got = tuple(answer.shape) if isinstance(answer, torch.Tensor) else type(answer).__name__
+        raise ArgumentError(
+            f"model must map (B, T, N) = {tuple(x.shape)} to class logits (B, C) or (B, T, C). "
+            f"{type(module).__name__} gave {got}; wrap it in a module that returns the logits."
+        )
+    if answer.ndim == 2:
+        if at != "end":
+            raise ArgumentError(
+                f"at must be 'end' for {type(module).__name__}, which scores whole sequences. "
+                f"Got {at!r}; a causal network gives (B, T, C), by forward(x, steps=True)."
+            )
+        return answer
+    if at != "end":
+        return answer[:, at]
+    if lengths is None:
+        return answer[:, -1]
+    return answer[torch.arange(len(answer), device=answer.device), lengths - 1]
