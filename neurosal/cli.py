@@ -30,6 +30,7 @@ app = typer.Typer(
     add_completion=False,
 )
 
+WHERE = {"offline": "shipped", "nilearn": "downloaded by nilearn"}
 DEMO = {"task": "MOTOR", "n_subjects": 8, "voxel_size": 4.0, "window": 12.0, "lag": 5.0}
 
 Out = Annotated[Path, typer.Option(help="Folder for the results; made if it is not there.")]
@@ -115,10 +116,12 @@ def run(
     bids: Annotated[Path | None, typer.Option(help="Root of a BIDS study.")] = None,
     derivatives: Derivatives = None,
     space: Space = None,
-    kind: Annotated[str, typer.Option(help="HCP runs: volume or cifti.")] = "volume",
+    kind: Annotated[
+        str | None, typer.Option(help="Images: volume, cifti, or surface (BIDS).")
+    ] = None,
     task: Annotated[
         list[str] | None,
-        typer.Option(help="As in the file names; several to tell the tasks apart."),
+        typer.Option(help="As in the file names; several, or HCP's all, to tell tasks apart."),
     ] = None,
     subjects: Annotated[
         list[str] | None, typer.Option(help="Only these subjects: --subjects 01 02.")
@@ -178,12 +181,13 @@ def run(
 
     write_config(prepare_folder(out) / "config.toml", options)
     runs = find_runs(hcp, bids, derivatives, space=space, kind=kind, task=task, subjects=subjects)
+    tasks = list(dict.fromkeys(run.task for run in runs))
     decoder = SaliencyDecoder(
         load_atlas(
             tuple(atlas.split(",")) if "," in atlas else atlas,
             **({"table": table} if table else {}),
         ),
-        conditions=default_conditions(hcp, task, conditions),
+        conditions=default_conditions(hcp, tasks, conditions),
         window=window,
         lag=lag,
         merge=merge,
@@ -194,7 +198,7 @@ def run(
         confounds=confounds.split(",") if confounds and "," in confounds else confounds,
         extraction={
             "scrub_mm": scrub,
-            "label": "task" if len(task) > 1 else "condition",
+            "label": "task" if len(tasks) > 1 else "condition",
             "n_jobs": n_jobs,
             "cache": cache,
             "client": cluster,
@@ -203,7 +207,7 @@ def run(
         verbose=True,
     ).fit(runs)
     say("writing maps, figures and the report")
-    report = decoder.generate_report(out, truth=truth_of(hcp, task, decoder))
+    report = decoder.generate_report(out, truth=truth_of(hcp, tasks, decoder))
     _print_summary(out, report)
 
 
@@ -213,7 +217,7 @@ def atlases() -> None:
     from neurosal.parcellation.atlas import list_atlases
 
     for name, description in list_atlases().items():
-        print(f"{name:18}{description}")
+        print(f"{name:18}{WHERE[description]}")
 
 
 @app.command()
