@@ -77,6 +77,12 @@ def config_callback(context: typer.Context, path: Path | None) -> Path | None:
         raise ArgumentError(
             f"{path} has the option(s) {', '.join(unknown)}. Allowed are {', '.join(known)}."
         )
+    lists = {flag.removeprefix("--") for flag in SEVERAL}
+    options |= {
+        name: [options[name]]
+        for name in lists & set(options)
+        if not isinstance(options[name], list)
+    }
     context.default_map = (context.default_map or {}) | options
     return path
 
@@ -115,7 +121,7 @@ def find_runs(
     derivatives: str | None,
     *,
     space: str | None,
-    kind: str,
+    kind: str | None,
     task: list[str] | None,
     subjects: list[str] | None,
 ) -> list:
@@ -127,8 +133,9 @@ def find_runs(
         The study's root; one of them.
     derivatives, space : str or None
         See :func:`neurosal.find_bids_runs`.
-    kind : {'volume', 'cifti'}
-        See :func:`neurosal.find_hcp_runs`.
+    kind : {'volume', 'cifti', 'surface'} or None
+        See :func:`neurosal.find_hcp_runs` and :func:`neurosal.find_bids_runs`; None takes volumes
+        of HCP, and what there is of BIDS.
     task, subjects : list of str or None
         Which runs.
 
@@ -151,8 +158,10 @@ def find_runs(
         raise ArgumentError("Give --task NAME, as in the file names (MOTOR, objectviewing, ...).")
     tasks = task[0] if len(task) == 1 else task
     if hcp is not None:
-        return find_hcp_runs(hcp, task=tasks, subjects=subjects, kind=kind)
-    return find_bids_runs(bids, task=tasks, space=space, derivatives=derivatives, subjects=subjects)
+        return find_hcp_runs(hcp, task=tasks, subjects=subjects, kind=kind or "volume")
+    return find_bids_runs(
+        bids, task=tasks, space=space, derivatives=derivatives, subjects=subjects, kind=kind
+    )
 
 
 def default_conditions(

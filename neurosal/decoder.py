@@ -197,11 +197,15 @@ class SaliencyDecoder(ClassifierMixin, BaseEstimator):
         xarray.DataArray
             (sample, time, region), z-scored within each run.
         """
+        return self._windows(runs, self.window)
+
+    def _windows(self, runs: Sequence[Run], window: float | None) -> xr.DataArray:
+        """Cut windows of a length; None takes the shortest block."""
         self.atlas_ = load_atlas(self.atlas)
         return extract_windows(
             runs,
             self.atlas_,
-            window=self.window,
+            window=window,
             lag=self.lag,
             conditions=self.conditions,
             merge=self.merge,
@@ -222,10 +226,10 @@ class SaliencyDecoder(ClassifierMixin, BaseEstimator):
         Returns
         -------
         numpy.ndarray
-            One condition a window, in the order of :meth:`transform`.
+            One condition a window, in the order of the runs and their events.
         """
         check_is_fitted(self, "classifier_")
-        return self.classifier_.predict(self._same_regions(self.transform(runs)))
+        return self.classifier_.predict(self._known_windows(runs))
 
     def score(self, runs: Sequence[Run], y: None = None) -> float:
         """Accuracy over the windows of new runs.
@@ -243,8 +247,8 @@ class SaliencyDecoder(ClassifierMixin, BaseEstimator):
             The share of windows predicted right.
         """
         check_is_fitted(self, "classifier_")
-        windows = self.transform(runs)
-        predicted = self.classifier_.predict(self._same_regions(windows))
+        windows = self._known_windows(runs)
+        predicted = self.classifier_.predict(windows)
         return float(np.mean(predicted == windows["condition"].to_numpy()))
 
     def generate_report(
@@ -319,8 +323,9 @@ class SaliencyDecoder(ClassifierMixin, BaseEstimator):
         )
         return classifier.predict(known[test]), baseline, explained
 
-    def _same_regions(self, windows: xr.DataArray) -> xr.DataArray:
-        """Pick the regions that the classifier was trained on."""
+    def _known_windows(self, runs: Sequence[Run]) -> xr.DataArray:
+        """Cut windows as long as those fitted on, of the regions fitted on."""
+        windows = self._windows(runs, self.windows_.attrs["window"])
         trained_on = _measured(self.windows_)["region"].to_numpy()
         picked = windows.sel(region=trained_on)
         lost = trained_on[np.isnan(picked).any(("sample", "time")).to_numpy()]
