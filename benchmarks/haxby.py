@@ -20,33 +20,42 @@ import numpy as np
 import xarray as xr
 from joblib import Parallel, delayed
 from sklearn.base import clone
+from sklearn.feature_selection import SelectPercentile, f_classif
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.model_selection import GroupKFold, LeaveOneGroupOut, cross_val_predict
+from sklearn.pipeline import make_pipeline
+from sklearn.svm import SVC
 
 from neurosal.loaders.bids import find_bids_runs
 from neurosal.loaders.confounds import clean_series
 from neurosal.loaders.events import concat_windows, make_windows
 from neurosal.models.classifier import InputCellClassifier, NetworkClassifier
+from neurosal.models.screening import screening_mask
 from neurosal.models.training import Training
 from neurosal.parcellation.atlas import Atlas
 from neurosal.parcellation.extract import extract_regions
 
 INNER_FOLDS = 3
-HEAVY = Training(max_epochs=30, input_noise=2.0)
-WIDE = {"hidden_size": 64, "training": HEAVY}
 BOTH = {"bidirectional": True, "read": "both-ends"}
+MASKED = Training(time_mask=(0.2, 0.5))
 
-SETTINGS = {
-    "defaults": InputCellClassifier(),
-    "last, noise 2": InputCellClassifier(**WIDE),
-    "mean, positional, noise 2": InputCellClassifier(read="mean", positional=True, **WIDE),
-    "both ends, positional, noise 2": InputCellClassifier(positional=True, **BOTH, **WIDE),
+SETTINGS = {  # the classifier, and the percent of the cells that it is given
+    "defaults, all cells": (InputCellClassifier(), 100),
+    "defaults, best 20 %": (InputCellClassifier(), 20),
+    "mean read, positional, best 20 %": (InputCellClassifier(read="mean", positional=True), 20),
+    "both ends, time masked, best 20 % (the decoder's)": (
+        InputCellClassifier(training=MASKED, **BOTH),
+        20,
+    ),
 }
 PEERS = {
-    "plain lstm, last, noise 2": NetworkClassifier("lstm", **WIDE),
-    "plain gru, mean, noise 2": NetworkClassifier("gru", network_options={"read": "mean"}, **WIDE),
-    "feed-forward, noise 2": NetworkClassifier("feed-forward", **WIDE),
+    "plain lstm, best 20 %": (NetworkClassifier("lstm"), 20),
+    "plain gru, mean read, best 20 %": (
+        NetworkClassifier("gru", network_options={"read": "mean"}),
+        20,
+    ),
+    "feed-forward, best 20 %": (NetworkClassifier("feed-forward"), 20),
 }
 
 
@@ -60,36 +69,37 @@ def load_windows(root: Path) -> xr.DataArray:
     return concat_windows(windows)
 
 
-def score(estimator: object, data: tuple, train: np.ndarray, test: np.ndarray, seed: int):
-    """Fit on some windows, return the logits of others."""
-    X, y, _ = data
-    fitted = clone(estimator).set_params(random_state=seed).fit(X[train], y[train])
-    return fitted.logits(X[test])
+def score(setting: tuple, data: tuple, train: np.ndarray, test: np.ndarray, seed: int):
+    """Choose cells and fit on some windows, return the logits of others."""
+    (estimator, percentile), (X, y, _) = setting, data
+    mask = screening_mask(X[train], y[train], percentile=percentile)
+    fitted = clone(estimator).set_params(random_state=seed).fit(X[train] * mask, y[train])
+    return fitted.logits(X[test] * mask)
 
 
-def judge_inside(estimator: object, data: tuple, train: np.ndarray) -> tuple[float, float]:
+def judge_inside(setting: tuple, data: tuple, train: np.ndarray) -> tuple[float, float]:
     """Cross-validate over the training runs: accuracy, then minus the log-loss for ties."""
     _, y, runs = data
     classes = np.unique(y)
     logits = np.zeros((len(train), len(classes)))
     for inner, held_out in GroupKFold(INNER_FOLDS).split(train, groups=runs[train]):
-        logits[held_out] = score(estimator, data, train[inner], train[held_out], seed=0)
+        logits[held_out] = score(setting, data, train[inner], train[held_out], seed=0)
     shares = np.exp(logits - logits.max(axis=1, keepdims=True))
     shares /= shares.sum(axis=1, keepdims=True)
     accuracy = np.mean(classes[logits.argmax(axis=1)] == y[train])
     return accuracy, -log_loss(y[train], shares, labels=classes)
 
 
-def over_folds(estimators: dict, data: tuple, n_seeds: int, n_jobs: int) -> dict[str, np.ndarray]:
+def over_folds(settings: dict, data: tuple, n_seeds: int, n_jobs: int) -> dict[str, np.ndarray]:
     """Return each setting's logits (seed, sample, class), every run left out once."""
     X, y, runs = data
     folds = list(LeaveOneGroupOut().split(X, y, runs))
     logits = {}
-    for name, estimator in estimators.items():
+    for name, setting in settings.items():
         start = time.perf_counter()
         jobs = [(test, train, seed) for train, test in folds for seed in range(n_seeds)]
         results = Parallel(n_jobs)(
-            delayed(score)(estimator, data, train, test, seed) for test, train, seed in jobs
+            delayed(score)(setting, data, train, test, seed) for test, train, seed in jobs
         )
         logits[name] = np.zeros((n_seeds, len(y), len(np.unique(y))))
         for (test, _, seed), values in zip(jobs, results, strict=True):
@@ -120,12 +130,20 @@ def print_row(name: str, logits: np.ndarray, y: np.ndarray, seconds: float) -> N
 
 
 def print_baselines(data: tuple) -> None:
-    """Print the accuracy of logistic regression on voxels."""
+    """Print the accuracy of linear models on voxels."""
     X, y, runs = data
-    for name, flat in (("block means", X.mean(axis=1)), ("all steps", X.reshape(len(X), -1))):
-        model = LogisticRegression(C=0.01, max_iter=500)
+    means, steps = X.mean(axis=1), X.reshape(len(X), -1)
+    logistic, machine = LogisticRegression(C=0.01, max_iter=500), SVC(kernel="linear")
+    selected = make_pipeline(SelectPercentile(f_classif, percentile=20), machine)
+    rows = {
+        "logistic regression, block means": (logistic, means),
+        "logistic regression, all steps": (logistic, steps),
+        "linear SVM, all steps": (machine, steps),
+        "linear SVM, best 20 % of the values": (selected, steps),
+    }
+    for name, (model, flat) in rows.items():
         predicted = cross_val_predict(model, flat, y, groups=runs, cv=LeaveOneGroupOut())
-        print(f"| logistic regression, {name} | {np.mean(predicted == y):.3f} | | |")
+        print(f"| {name} | {np.mean(predicted == y):.3f} | | |", flush=True)
 
 
 def main() -> None:
@@ -147,6 +165,7 @@ def main() -> None:
     if arguments.peers:
         over_folds(PEERS, data, arguments.seeds, arguments.jobs)
     logits = over_folds(tried, data, arguments.seeds, arguments.jobs)
+    print_row("all settings averaged", np.mean(list(logits.values()), axis=0), data[1], 0.0)
     start = time.perf_counter()
     chosen = choose_inside(data, arguments.jobs, list(tried))
     nested = np.zeros_like(next(iter(logits.values())))

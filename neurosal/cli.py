@@ -11,6 +11,7 @@ import typer
 
 from neurosal import __version__
 from neurosal.cli_options import (
+    atlas_files,
     config_callback,
     default_conditions,
     default_cv,
@@ -155,6 +156,9 @@ def run(
     cv: Annotated[str | None, typer.Option(help="What is held out: subject, run or block.")] = None,
     folds: Annotated[int | None, typer.Option(help="How many folds.")] = None,
     method: Method = "integrated_gradients",
+    screening: Annotated[
+        float, typer.Option(help="Percent of the cells to decode from, chosen in training.")
+    ] = 20.0,
     seed: Seed = 0,
     n_jobs: Annotated[int, typer.Option(help="Processes for parcellation; -1: all cores.")] = 1,
     cluster: Annotated[
@@ -183,10 +187,7 @@ def run(
     runs = find_runs(hcp, bids, derivatives, space=space, kind=kind, task=task, subjects=subjects)
     tasks = list(dict.fromkeys(run.task for run in runs))
     decoder = SaliencyDecoder(
-        load_atlas(
-            tuple(atlas.split(",")) if "," in atlas else atlas,
-            **({"table": table} if table else {}),
-        ),
+        load_atlas(atlas_files(atlas), **({"table": table} if table else {})),
         conditions=default_conditions(hcp, tasks, conditions),
         window=window,
         lag=lag,
@@ -194,6 +195,7 @@ def run(
         cv=cv or default_cv(runs),
         n_folds=folds,
         method=method,
+        screening_percentile=screening,
         high_pass=high_pass,
         confounds=confounds.split(",") if confounds and "," in confounds else confounds,
         extraction={
@@ -209,6 +211,21 @@ def run(
     say("writing maps, figures and the report")
     report = decoder.generate_report(out, truth=truth_of(hcp, tasks, decoder))
     _print_summary(out, report)
+
+
+@app.command()
+def reproduce(
+    experiment: Annotated[str, typer.Argument(help="boxes or moving-box.")],
+    quick: Annotated[bool, typer.Option(help="A few minutes; says what it leaves out.")] = False,
+    seeds: Annotated[int, typer.Option(help="How many seeds.")] = 5,
+    out: Out = Path("neurosal-reproduce"),
+) -> None:
+    """Run a published experiment and print our numbers beside the published ones."""
+    from neurosal.experiments import reproduce as run_experiment
+
+    table = run_experiment(experiment, out=out, quick=quick, seeds=seeds)
+    print(table.read_text(encoding="utf-8"))
+    print(f"table              {table}")
 
 
 @app.command("atlas")

@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from neurosal.errors import DataError
 from neurosal.loaders.runs import Run
 from neurosal.models.folds import baseline_classifier, make_folds
+from neurosal.models.screening import screening_mask
 from neurosal.parcellation.atlas import load_atlas
 from neurosal.pipeline import extract_windows
 from neurosal.progress import say, track
@@ -56,6 +57,10 @@ class SaliencyDecoder(ClassifierMixin, BaseEstimator):
         inputs, and is trained with a random stretch of each window hidden.
     method : str
         A method of :func:`neurosal.explain`.
+    screening_percentile : float
+        Percent of the cells (time, region) that the classifier is given: those that differ most
+        between the conditions in its training windows, as nilearn's ``Decoder`` does. The others
+        are set to zero and have no importance. 100 keeps all.
     high_pass : float, optional
         Cut-off in Hz for removing slow drifts from the region series.
     confounds : str or list of str, optional
@@ -77,7 +82,9 @@ class SaliencyDecoder(ClassifierMixin, BaseEstimator):
     classes_ : numpy.ndarray
         The conditions.
     classifier_ : estimator
-        Fitted on all windows; what ``predict`` uses.
+        Fitted on all windows, screened; what ``predict`` uses.
+    screening_ : xarray.DataArray of bool
+        (time, region): the cells that ``classifier_`` is given.
     cv_scores_ : numpy.ndarray
         Accuracy in each fold.
     baseline_scores_ : numpy.ndarray
@@ -120,6 +127,7 @@ class SaliencyDecoder(ClassifierMixin, BaseEstimator):
         n_folds=None,
         classifier=None,
         method="integrated_gradients",
+        screening_percentile=20.0,
         high_pass=None,
         confounds=None,
         extraction=None,
@@ -135,6 +143,7 @@ class SaliencyDecoder(ClassifierMixin, BaseEstimator):
         self.n_folds = n_folds
         self.classifier = classifier
         self.method = method
+        self.screening_percentile = screening_percentile
         self.high_pass = high_pass
         self.confounds = confounds
         self.extraction = extraction
@@ -176,7 +185,9 @@ class SaliencyDecoder(ClassifierMixin, BaseEstimator):
         known = _measured(self.windows_)
         self._cross_validate(known)
         say("fitting on all windows", show=self.verbose)
-        self.classifier_ = self._new_classifier().fit(known, known["condition"].to_numpy())
+        y = known["condition"].to_numpy()
+        self.screening_ = self._screen(known, y)
+        self.classifier_ = self._new_classifier().fit(known * self.screening_, y)
         self.mean_saliency_ = _mean_over_windows(self.saliency_, self.classes_)
         grid = runs[0].img if isinstance(runs[0].img, _VOLUMES) else None
         self.saliency_img_ = {
@@ -315,13 +326,21 @@ class SaliencyDecoder(ClassifierMixin, BaseEstimator):
         """Train on some windows; predict and explain the others."""
         from neurosal.saliency.explain import explain
 
-        classifier = self._new_classifier().fit(known[train], y[train])
         flat = known.to_numpy().reshape(len(y), -1)
         baseline = baseline_classifier().fit(flat[train], y[train]).predict(flat[test])
+        mask = self._screen(known[train], y[train])
+        classifier = self._new_classifier().fit(known[train] * mask, y[train])
+        held_out = (known[test] * mask).assign_attrs(known.attrs)
         explained = explain(
-            classifier, known[test], method=self.method, target="true", seed=self.random_state
+            classifier, held_out, method=self.method, target="true", seed=self.random_state
         )
-        return classifier.predict(known[test]), baseline, explained
+        screened = (explained * mask).assign_attrs(explained.attrs)
+        return classifier.predict(held_out), baseline, screened
+
+    def _screen(self, windows: xr.DataArray, y: np.ndarray) -> xr.DataArray:
+        """Mark the cells that a classifier is given."""
+        mask = screening_mask(windows, y, percentile=self.screening_percentile)
+        return windows[0].reset_coords(drop=True).copy(data=mask)
 
     def _known_windows(self, runs: Sequence[Run]) -> xr.DataArray:
         """Cut windows as long as those fitted on, of the regions fitted on."""
@@ -334,7 +353,7 @@ class SaliencyDecoder(ClassifierMixin, BaseEstimator):
                 f"Region(s) {', '.join(lost[:5])} are outside the field of view of a new run, but "
                 "the decoder was fitted with them. Fit again without these regions."
             )
-        return picked
+        return picked * self.screening_
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from sklearn.base import clone
 import neurosal
 from neurosal import SaliencyDecoder
 from neurosal.errors import ArgumentError, DataError
-from neurosal.models import InputCellClassifier, Training
+from neurosal.models import InputCellClassifier, Training, screening_mask
 
 HANDS = {"left": ["lh"], "right": ["rh"]}
 
@@ -31,10 +31,14 @@ def test_maps_are_those_of_the_classifier_that_did_not_see_the_window(fitted):
     train, test = fitted.folds_[1]
     windows, y = fitted.windows_, fitted.windows_["condition"].to_numpy()
     assert not set(windows["subject"].to_numpy()[train]) & set(windows["subject"].to_numpy()[test])
-    classifier = quick().fit(windows[train], y[train])
-    np.testing.assert_array_equal(fitted.cv_predictions_[test], classifier.predict(windows[test]))
-    expected = neurosal.explain(classifier, windows[test], method="integrated_gradients")
+    mask = screening_mask(windows[train], y[train], percentile=20)
+    classifier = quick().fit(windows[train] * mask, y[train])
+    held_out = windows[test] * mask
+    np.testing.assert_array_equal(fitted.cv_predictions_[test], classifier.predict(held_out))
+    expected = neurosal.explain(classifier, held_out, method="integrated_gradients")
     np.testing.assert_allclose(fitted.saliency_[test], expected, atol=1e-6)
+    assert (fitted.saliency_[test].to_numpy()[:, ~mask] == 0).all()
+    assert 0.19 < mask.mean() < 0.21
 
 
 def test_means_and_images_hold_the_windows_maps(fitted):

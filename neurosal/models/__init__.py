@@ -11,6 +11,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "folds": ["make_folds"],
         "networks": ["NETWORKS", "build_network"],
         "published": ["from_published_weights"],
+        "screening": ["screening_mask"],
         "streaming": ["StreamedWindows"],
         "training": ["Training"],
     },

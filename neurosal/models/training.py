@@ -34,7 +34,7 @@ PRESETS: dict[str, dict] = {
     "localizing": {
         "learning_rate": 1e-2,
         "weight_decay": 0.5,
-        "max_epochs": 80,
+        "max_epochs": 100,
         "input_noise": 20.0,
         "time_mask": (0.3, 0.6),
     },

@@ -4,6 +4,7 @@ import json
 import os
 import platform
 import re
+import shlex
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -143,6 +144,7 @@ def write_outputs(results: Results, out_dir: str | Path, *, decoder: object) -> 
     )
     save_array(results.importance, out_dir / "importance.nc")
     save_array(decoder.windows_, out_dir / "windows.nc")
+    save_array(decoder.screening_.astype("int8"), out_dir / "screening.nc")
     ending = map_extension(decoder.atlas_)
     names = map_names(results.data["task"], decoder.atlas_.name, list(results.maps), ending=ending)
     for condition, name in names.items():
@@ -265,7 +267,7 @@ def _provenance(decoder: object) -> dict:
     atlas = decoder.atlas_
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": " ".join(sys.argv),
+        "command": shlex.join(sys.argv),
         "seed": decoder.random_state,
         "parameters": parameters | {"classifier": str(decoder.classifier_)},
         "atlas": {"name": atlas.name, "space": atlas.space, "hash": atlas.hash},
