@@ -164,6 +164,27 @@ def find_runs(
     )
 
 
+def atlas_files(atlas: str) -> str | tuple[str, ...]:
+    """Take the atlas that was typed apart, if it is a pair of surface files.
+
+    Parameters
+    ----------
+    atlas : str
+        A name, a file, or two files with a comma between them.
+
+    Returns
+    -------
+    str or tuple of str
+        For :func:`neurosal.load_atlas`.
+
+    Examples
+    --------
+    >>> atlas_files("lh.mine.annot,rh.mine.annot")
+    ('lh.mine.annot', 'rh.mine.annot')
+    """
+    return tuple(atlas.split(",")) if "," in atlas and not Path(atlas).exists() else atlas
+
+
 def default_conditions(
     hcp: Path | None, task: list[str], conditions: list[str] | None
 ) -> dict | None:

@@ -8,8 +8,7 @@ import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load, save_file
 from skorch.callbacks import Callback
 
 PLAIN_LINES = 10
@@ -166,19 +165,18 @@ class TrainingCheckpoint(Callback):
 
     def __init__(self, path: str | os.PathLike):
         self.path = path
+        self.stored_ = None
 
     def epochs_done(self) -> int:
-        """Tell how many epochs the file holds.
+        """Read the file and tell how many epochs it holds; training goes on from these.
 
         Returns
         -------
         int
             0 if there is no file.
         """
-        if not Path(self.path).exists():
-            return 0
-        with safe_open(self.path, framework="pt") as stored:
-            return len(json.loads(stored.metadata()["state"])["history"])
+        self.stored_ = _read(Path(self.path))
+        return 0 if self.stored_ is None else len(self.stored_[0]["history"])
 
     def on_train_begin(self, net: object, **kwargs: object) -> None:
         """Go back to the state that is stored, if any.
@@ -190,11 +188,9 @@ class TrainingCheckpoint(Callback):
         **kwargs
             Unused.
         """
-        if not Path(self.path).exists():
+        if self.stored_ is None:
             return
-        with safe_open(self.path, framework="pt") as stored:
-            state = json.loads(stored.metadata()["state"])
-            tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
+        (state, tensors), self.stored_ = self.stored_, None
         net.module_.load_state_dict(_with_prefix(tensors, "module."))
         net.history[:] = [dict(row, batches=[{}]) for row in state["history"]]
         callbacks = dict(net.callbacks_)
@@ -233,6 +229,16 @@ class TrainingCheckpoint(Callback):
             tensors |= _add_prefix(early.best_model_weights_ or {}, "best.")
         tensors |= _add_prefix(_random_state(), "random.")
         _write(Path(self.path), tensors, state)
+
+
+def _read(path: Path) -> tuple[dict, dict] | None:
+    """Read state and tensors of one moment: another process may replace the file at any time."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    return json.loads(header["__metadata__"]["state"]), load(content)
 
 
 def _write(path: Path, tensors: dict, state: dict) -> None:
