@@ -17,7 +17,7 @@ import xarray as xr
 from sklearn.metrics import confusion_matrix
 
 from neurosal.errors import DataError
-from neurosal.labelled import save_array
+from neurosal.labelled import save_array, writing
 from neurosal.projection.images import map_extension, save_map
 from neurosal.reporting.html import write_report
 from neurosal.reporting.results import Results
@@ -139,9 +139,7 @@ def write_outputs(results: Results, out_dir: str | Path, *, decoder: object) -> 
     out_dir = prepare_folder(out_dir)
     _write_json(out_dir / "metrics.json", results.metrics)
     _write_json(out_dir / "provenance.json", results.provenance)
-    importance_table(results.mean_importance).to_csv(
-        out_dir / "importance.tsv", sep="\t", index=False, na_rep="n/a", float_format="%.8g"
-    )
+    _write_table(out_dir / "importance.tsv", importance_table(results.mean_importance))
     save_array(results.importance, out_dir / "importance.nc")
     save_array(decoder.windows_, out_dir / "windows.nc")
     save_array(decoder.screening_.astype("int8"), out_dir / "screening.nc")
@@ -279,4 +277,11 @@ def _provenance(decoder: object) -> dict:
 
 def _write_json(path: Path, content: dict) -> None:
     """Write a dictionary for people and programs to read."""
-    path.write_text(json.dumps(content, indent=2, default=str) + "\n", encoding="utf-8")
+    with writing(path):
+        path.write_text(json.dumps(content, indent=2, default=str) + "\n", encoding="utf-8")
+
+
+def _write_table(path: Path, table: pd.DataFrame) -> None:
+    """Write a tab-separated table."""
+    with writing(path):
+        table.to_csv(path, sep="\t", index=False, na_rep="n/a", float_format="%.8g")
