@@ -3,16 +3,15 @@
 Run ``python benchmarks/cells.py [--only steps memory scaling saliency] [--quick] [--json FILE]``.
 
 Times are medians of paired runs: within a round every rival runs once, one after the other, in
-this one process on two threads; a ratio is the median of the rounds' ratios. Memory is the growth
-of the process's largest resident set (``resource.getrusage``) over one training step, each in a
-process of its own, after a small step has loaded the libraries. ``--denormals flush`` sets
+this one process on two threads; a ratio is the median of the rounds' ratios. Memory is how far
+the resident set grows at its peak during one training step (Linux), each rival in a process of its
+own, after a small step has loaded the libraries. ``--denormals flush`` sets
 ``torch.set_flush_denormal`` for everything measured; the library never sets it, as it is global.
 """
 
 import argparse
 import json
 import math
-import resource
 import statistics
 import subprocess
 import sys
@@ -184,9 +183,16 @@ def print_peak(rival: str, name: str) -> None:
     """Measure in this process: the libraries are warm, the input is there, then one step."""
     module, x = build(rival, name)
     train_step(module, x[:2, :70])
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # forget the peak so far
+    before = _resident("VmRSS")
     train_step(module, x)
-    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+    print((_resident("VmHWM") - before) / 1024)
+
+
+def _resident(field: str) -> int:
+    """Read the process's resident memory, now or at its peak, in KiB (Linux)."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return int(status.split(f"{field}:")[1].split()[0])
 
 
 def saliency(rounds: int) -> list[dict]:

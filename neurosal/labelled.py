@@ -10,7 +10,8 @@ import json
 import os
 import sys
 import tempfile
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -77,14 +78,47 @@ def save_array(array: xr.DataArray, path: str | Path) -> Path:
     out = array.copy(deep=False)
     out.attrs = {"attributes_json": json.dumps(dict(array.attrs), default=_plain)}
     out.name = array.name or "values"
-    try:
+    with writing(path):
         write_whole(out, path)
-    except OSError as error:
-        raise DataError(
-            f"Cannot write {path}: {error.strerror or error}. Choose a folder with room where you "
-            "may write."
-        ) from error
     return path
+
+
+@contextmanager
+def writing(path: str | Path, *errors: type[Exception]) -> Iterator[None]:
+    """Name the file if it cannot be written.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        The file or folder that is written within the ``with`` block.
+    *errors : type
+        What a library raises in place of the system's error.
+
+    Yields
+    ------
+    None
+        Nothing.
+
+    Raises
+    ------
+    DataError
+        If the disk is full, or the file may not be written.
+
+    Examples
+    --------
+    >>> with writing("/dev/null/a.txt"):
+    ...     Path("/dev/null/a.txt").write_text("")
+    Traceback (most recent call last):
+        ...
+    neurosal.errors.DataError: Cannot write /dev/null/a.txt: Not a directory. ...
+    """
+    try:
+        yield
+    except (OSError, *errors) as error:
+        raise DataError(
+            f"Cannot write {path}: {getattr(error, 'strerror', None) or error}. Choose a folder "
+            "with room where you may write."
+        ) from error
 
 
 def write_whole(array: xr.DataArray, path: Path) -> None:
@@ -159,7 +193,9 @@ def load_array(path: str | Path) -> xr.DataArray:
         with xr.open_dataarray(path, engine="h5netcdf") as stored:
             array = stored.load()
         attributes = json.loads(array.attrs.get("attributes_json", "{}"))
-    except (OSError, ValueError, KeyError) as error:
+        if not isinstance(attributes, dict):
+            raise ValueError("its attributes are no JSON object")
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, MemoryError) as error:
         raise DataError(
             f"Cannot read {path} as a NetCDF array: {error}. Give a file written by neurosal."
         ) from error

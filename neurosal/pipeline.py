@@ -88,14 +88,8 @@ def extract_windows(
     series = iterate_runs(runs, atlas, n_jobs=n_jobs, cache=cache, client=client, progress=verbose)
     for run, found in zip(runs, series, strict=True):
         regressors, kept = load_strategy(run, confounds, scrub_mm=scrub_mm)
-        try:
-            clean = clean_series(
-                found, regressors, t_r=run.t_r, high_pass=high_pass, sample_mask=kept
-            )
-        except DataError as error:
-            raise (
-                error if run.label in str(error) else DataError(f"{run.label}: {error}")
-            ) from error
+        options = {"t_r": run.t_r, "high_pass": high_pass, "sample_mask": kept}
+        clean = clean_series(found, regressors, name=run.label, **options)
         parts.append(make_windows(clean, run, **cut))
     parts = [part for part in parts if part.sizes["sample"]]
     if not parts:

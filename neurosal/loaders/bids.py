@@ -5,6 +5,7 @@ facts of a run in its file names, in ``*_events.tsv``, and in JSON files that ma
 above the run: the inheritance principle.
 """
 
+import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,10 +18,12 @@ from neurosal.loaders.bids_files import (
     choose_label,
     choose_space,
     list_images,
+    locked_subjects,
     one_resolution,
     plain_entities,
 )
 from neurosal.loaders.bids_runs import BidsReader
+from neurosal.loaders.locked import tell_locked, warn_locked
 from neurosal.loaders.runs import Run, choose_subjects, shorten
 
 PREPROCESSED = "preproc"
@@ -46,7 +49,7 @@ def is_bids(root: str | Path) -> bool:
     False
     """
     patterns = ("sub-*/func", "sub-*/ses-*/func")
-    return any(folder.is_dir() for one in patterns for folder in Path(root).glob(one))
+    return any(os.path.isdir(folder) for one in patterns for folder in Path(root).glob(one))
 
 
 def find_bids_runs(
@@ -102,7 +105,7 @@ def find_bids_runs(
         ``*_desc-confounds_timeseries.tsv`` beside the image as it is, or a ``*_motion.tsv`` with
         a row for each volume. ``run`` joins what the file name gives as ``acq``, ``ce``, ``rec``,
         ``dir`` and ``run``. ``trial_types`` holds the types of all runs found. ``run-1`` in one
-        folder and ``run-01`` in the other are one run.
+        folder and ``run-01`` in the other are one run. Folders that may not be read are warned of.
 
     Raises
     ------
@@ -122,6 +125,7 @@ def find_bids_runs(
     root = Path(root)
     check_one_of("kind", kind, (None, *KINDS))
     folder = image_folder(root, derivatives)
+    warn_locked(locked_subjects([root, folder]), subjects)
     wanted = desc if derivatives is None else desc or PREPROCESSED
     images = choose_label(_list(folder, wanted), "task", task, folder)
     chosen = choose_subjects(sorted({image.entities["sub"] for image in images}), subjects, folder)
@@ -180,7 +184,10 @@ def image_folder(root: Path, derivatives: str | Path | None) -> Path:
             f"there: {shorten(there) or 'none'}."
         )
     if not is_bids(folder):
-        raise DataError(f"{folder} is not BIDS: it holds no sub-*/func or sub-*/ses-*/func folder.")
+        told = tell_locked([path for _, path in locked_subjects([folder])])
+        raise DataError(
+            f"{folder} is not BIDS: it holds no sub-*/func or sub-*/ses-*/func folder.{told}"
+        )
     return folder
 
 

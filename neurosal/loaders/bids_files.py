@@ -8,6 +8,7 @@ from pathlib import Path
 from nilearn.interfaces.bids import get_bids_files, parse_bids_filename
 
 from neurosal.errors import ArgumentError, DataError
+from neurosal.loaders.locked import locked_folders
 from neurosal.loaders.runs import shorten
 from neurosal.loaders.surfaces import SIDES
 
@@ -16,6 +17,7 @@ KINDS = {"volume": ("nii", "nii.gz"), "cifti": ("dtseries.nii",), "surface": ("f
 _RUN_ENTITIES = ("acq", "ce", "rec", "dir", "run")
 _INDICES = ("run", "echo")  # numbers: run-1 is run-01
 _PATTERNS = ("nii*", "dtseries.nii", "func.gii")
+_FOLDERS = ("sub-*", "sub-*/ses-*", "sub-*/func", "sub-*/ses-*/func")
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,31 @@ def list_images(folder: str | Path, *, desc: str | None = None) -> list[BidsImag
         if img:
             images.append(BidsImage(img, next(iter(pair.values()))[1], "surface"))
     return sorted(images, key=lambda image: image.path)
+
+
+def locked_subjects(folders: Iterable[Path]) -> list[tuple[str, Path]]:
+    """Find the subjects' folders that may not be read.
+
+    Parameters
+    ----------
+    folders : iterable of pathlib.Path
+        A data set, and its derivatives.
+
+    Returns
+    -------
+    list of (str, pathlib.Path)
+        The subject and the folder, each once.
+
+    Examples
+    --------
+    >>> locked_subjects([Path("nowhere")])
+    []
+    """
+    return [
+        ("".join(path.relative_to(folder).parts[:1]).removeprefix("sub-"), path)
+        for folder in dict.fromkeys(folders)
+        for path in locked_folders(folder, _FOLDERS)
+    ]
 
 
 def _parsed_files(folder: str | Path, desc: str | None) -> list[dict]:

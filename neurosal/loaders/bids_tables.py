@@ -5,6 +5,7 @@ image's has not; of several the nearest, and then the most specific, wins.
 """
 
 import json
+import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -50,7 +51,7 @@ def inherited(
     levels = [start, *start.parents]
     for level in reversed(levels[: levels.index(top) + 1]):
         named = []
-        for path in level.glob(f"*{suffix}.{extension}"):
+        for path in level.glob(f"*{suffix}.{extension}") if os.path.isdir(level) else ():
             parsed = parse_bids_filename(path)
             if parsed["suffix"] == suffix and plain_entities(parsed["entities"]).items() <= own:
                 named.append((len(parsed["entities"]), path))
@@ -109,7 +110,7 @@ def repetition_time(
 def _check_t_r(value: object, source: Path, what: str) -> float:
     """Refuse a repetition time that cannot be one in seconds."""
     try:
-        t_r = float(value)
+        t_r = 0.0 if isinstance(value, bool) else float(value)
     except (TypeError, ValueError):
         t_r = 0.0
     if 0 < t_r <= LONGEST_T_R:
@@ -148,7 +149,7 @@ def read_json(path: Path) -> dict:
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise DataError(f"Cannot read {path} as JSON: {error}. Correct the file.") from error
     if not isinstance(content, dict):
         raise DataError(f"{path} holds no JSON object. Correct the file.")

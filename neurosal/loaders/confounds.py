@@ -2,12 +2,13 @@
 
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import pandas as pd
 import xarray as xr
-from nilearn.signal import clean
+from nilearn.signal import clean, create_cosine_drift
 
 from neurosal.errors import ArgumentError, DataError, check_one_of
 from neurosal.loaders.runs import DISPLACEMENTS, Run, shorten
@@ -15,6 +16,7 @@ from neurosal.loaders.scrub import as_mask, fill_scrubbed
 
 _MOTION = re.compile(r"(trans|rot)_[xyz](_derivative1)?$")
 _FLAT = 1e-10  # of a region's largest value: what is less than this is rounding error
+_SPANNED = 1e-8  # of a cosine's variance: with less left, the confounds hold it already
 
 
 def select_motion(table: pd.DataFrame) -> pd.DataFrame:
@@ -108,6 +110,7 @@ def clean_series(
     standardize: str | bool | None = "zscore_sample",
     detrend: bool = True,
     sample_mask: np.ndarray | Sequence | None = None,
+    name: str = "",
 ) -> xr.DataArray:
     """Remove drifts and nuisance from the region series of one run, and bring them to one scale.
 
@@ -136,6 +139,8 @@ def clean_series(
         True where a frame is kept, or the indices of those kept, from
         :func:`~neurosal.loaders.scrub.scrub_mask` or
         :func:`~neurosal.loaders.strategies.load_strategy`.
+    name : str
+        The run, for warnings and errors.
 
     Returns
     -------
@@ -171,20 +176,17 @@ def clean_series(
         standardize = "zscore_sample" if standardize else None
     check_one_of("standardize", standardize, ("zscore_sample", "psc", None))
     values = np.asarray(series.values, dtype=np.float64)
-    present = _present(values, series)
-    mask = as_mask(sample_mask, len(values), "series")
-    regressors = None if table is None else _fill(table, len(values), mask)
-    options = {
-        "detrend": detrend,
-        "confounds": regressors,
-        "filter": "cosine" if high_pass else False,
-        "high_pass": high_pass,
-        "t_r": t_r or 1.0,
-    }
     cleaned = np.full(values.shape, np.nan)
-    cleaned[:, present] = _clean_present(values[:, present], standardize, options, mask)
+    with _named(name):
+        present = _present(values, series)
+        mask = as_mask(sample_mask, len(values), "series")
+        regressors = None if table is None else _fill(table, len(values), mask)
+        if high_pass is not None:
+            regressors = _with_cosines(regressors, len(values), t_r, high_pass, name)
+        options = {"detrend": detrend, "confounds": regressors, "filter": False}
+        cleaned[:, present] = _clean_present(values[:, present], standardize, options, mask)
     kept = slice(None) if mask is None else mask
-    _warn_flat(series, present, cleaned[kept])
+    _warn_flat(series, present, cleaned[kept], name)
     out = series.copy(data=cleaned)
     if mask is not None:
         out = fill_scrubbed(out, mask)
@@ -196,6 +198,17 @@ def clean_series(
         "scrubbed": 0 if mask is None else int((~mask).sum()),
     }
     return out
+
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Put the run's name before what is said of its data."""
+    try:
+        yield
+    except DataError as error:
+        if name in str(error):
+            raise
+        raise DataError(f"{name}: {error}") from error
 
 
 def _as_table(confounds: object) -> pd.DataFrame | None:
@@ -267,6 +280,30 @@ def _fill(table: pd.DataFrame, n_volumes: int, mask: np.ndarray | None = None) -
     return filled.to_numpy()
 
 
+def _with_cosines(
+    regressors: np.ndarray | None, n_volumes: int, t_r: float, high_pass: float, name: str
+) -> np.ndarray | None:
+    """Add the cosines slower than a cut-off to the confounds, but for those they span already.
+
+    nilearn's own filter adds none at all if but one of them is much like a confound.
+    """
+    cosines = create_cosine_drift(high_pass, t_r * np.arange(n_volumes))[:, :-1]
+    if not cosines.shape[1]:
+        warnings.warn(
+            f"{name}{': ' if name else ''}high_pass {high_pass:g} Hz removes nothing from a run of "
+            f"{n_volumes * t_r:g} s, which is too short for so slow a drift.",
+            stacklevel=3,
+        )
+        return regressors
+    if regressors is None:
+        return cosines
+    known = np.column_stack([np.ones(n_volumes), regressors])
+    known /= np.maximum(np.linalg.norm(known, axis=0), np.finfo(float).tiny)
+    left = cosines - known @ np.linalg.lstsq(known, cosines, rcond=None)[0]
+    new = (left**2).sum(axis=0) > _SPANNED * (cosines**2).sum(axis=0)
+    return np.ascontiguousarray(np.hstack([regressors, cosines[:, new]]))
+
+
 def _clean_present(
     values: np.ndarray, standardize: str | None, options: dict, mask: np.ndarray | None
 ) -> np.ndarray:
@@ -325,12 +362,12 @@ def _scale(residual: np.ndarray, mean: np.ndarray, standardize: str | None) -> n
     return centred / np.where(divisor > 0, divisor, 1.0)
 
 
-def _warn_flat(series: xr.DataArray, present: np.ndarray, cleaned: np.ndarray) -> None:
+def _warn_flat(series: xr.DataArray, present: np.ndarray, cleaned: np.ndarray, name: str) -> None:
     """Warn of regions of which nothing is left."""
     flat = present & (np.nan_to_num(cleaned) == 0).all(axis=0)
     if flat.any():
         warnings.warn(
-            f"{flat.sum()} regions are constant, or nothing is left of them after cleaning, and "
-            f"are 0: {shorten(series['region'].values[flat])}.",
+            f"{name}{': ' if name else ''}{flat.sum()} regions are constant, or nothing is left of "
+            f"them after cleaning, and are 0: {shorten(series['region'].values[flat])}.",
             stacklevel=3,
         )

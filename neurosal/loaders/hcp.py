@@ -19,11 +19,13 @@ from neurosal.loaders.hcp_files import (
     T_R,
     find_image,
     hcp_folders,
+    locked_subjects,
     read_evs,
     read_hcp_header,
     read_movement,
     run_folders,
 )
+from neurosal.loaders.locked import warn_locked
 from neurosal.loaders.runs import Run, choose_subjects, shorten
 
 SPACES = {"volume": "MNI152NLin6Asym", "cifti": "fsLR"}
@@ -127,7 +129,7 @@ def find_hcp_runs(
         :func:`hcp_conditions`. Empty event files are noted; ``trial_types`` holds the types of all
         runs found. ``confounds`` holds the movement regressors, translations (mm), rotations
         (degrees) and their derivatives, and ``rmsd``, the relative displacement of the head (mm).
-        A run that a subject lacks is warned of;
+        A run that a subject lacks, or a folder that may not be read, is warned of;
         :func:`~neurosal.loaders.inspect.inspect_study` lists them.
 
     Raises
@@ -147,6 +149,7 @@ def find_hcp_runs(
     root = Path(root)
     check_one_of("kind", kind, ENDINGS)
     folders = hcp_folders(root)
+    warn_locked(locked_subjects(root), subjects)
     tasks = _choose_tasks(task, folders, root)
     encodings = _choose_encodings(runs, folders, tasks)
     chosen = choose_subjects(sorted({subject for subject, _, _ in folders}), subjects, root)

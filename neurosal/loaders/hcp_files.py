@@ -1,5 +1,6 @@
 """The files of a run in the Human Connectome Project's layout: where they lie, what they hold."""
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from neurosal.errors import DataError
+from neurosal.loaders.locked import locked_folders, tell_locked
 from neurosal.loaders.runs import tidy_events
 from neurosal.loaders.surfaces import read_frames
 
@@ -29,6 +31,7 @@ HCP_VOLUMES = {
 }
 
 _RUN_FOLDER = re.compile(r"tfMRI_(?P<task>[A-Za-z0-9]+)_(?P<run>LR|RL)$")
+_FOLDERS = ("[0-9]*", "*/MNINonLinear", "*/MNINonLinear/Results")
 _AXES = [f"{kind}_{axis}" for kind in ("trans", "rot") for axis in "xyz"]
 _MOVEMENT = [*_AXES, *(f"{name}_derivative1" for name in _AXES)]
 
@@ -52,7 +55,7 @@ def run_folders(root: str | Path) -> Iterator[Path]:
     []
     """
     for folder in Path(root).glob("*/MNINonLinear/Results/tfMRI_*"):
-        if _RUN_FOLDER.match(folder.name) and folder.is_dir():
+        if _RUN_FOLDER.match(folder.name) and os.path.isdir(folder):
             yield folder
 
 
@@ -93,8 +96,32 @@ def hcp_folders(root: str | Path) -> dict[tuple[str, str, str], Path]:
         match = _RUN_FOLDER.match(folder.name)
         everything[folder.parents[2].name, match["task"].upper(), match["run"]] = folder
     if not everything:
-        raise DataError(f"{root} is not in the HCP's layout: it holds no {expected}.")
+        told = tell_locked([path for _, path in locked_subjects(root)])
+        raise DataError(f"{root} is not in the HCP's layout: it holds no {expected}.{told}")
     return dict(sorted(everything.items()))
+
+
+def locked_subjects(root: str | Path) -> list[tuple[str, Path]]:
+    """Find the subjects' folders that may not be read.
+
+    Parameters
+    ----------
+    root : str or pathlib.Path
+        The folder of all subjects.
+
+    Returns
+    -------
+    list of (str, pathlib.Path)
+        The subject and the folder.
+
+    Examples
+    --------
+    >>> locked_subjects("nowhere")
+    []
+    """
+    root = Path(root)
+    found = locked_folders(root, (*_FOLDERS, f"{_FOLDERS[-1]}/tfMRI_*"))
+    return [("".join(path.relative_to(root).parts[:1]), path) for path in found]
 
 
 def find_image(folder: Path, kind: str) -> Path | None:
@@ -118,7 +145,7 @@ def find_image(folder: Path, kind: str) -> Path | None:
     True
     """
     names = (f"{folder.name}{ending}" for ending in ENDINGS[kind])
-    return next((folder / name for name in names if (folder / name).is_file()), None)
+    return next((folder / name for name in names if os.path.isfile(folder / name)), None)
 
 
 def read_hcp_header(image: Path) -> int:
@@ -230,7 +257,8 @@ def ev_files(folder: Path) -> list[Path]:
         ...
     neurosal.errors.DataError: nowhere holds no event files (*.txt). ...
     """
-    files = [path for path in sorted(folder.glob("*.txt")) if path.stem.lower() != "sync"]
+    there = sorted(folder.glob("*.txt")) if os.path.isdir(folder) else []
+    files = [path for path in there if path.stem.lower() != "sync"]
     if not files:
         raise DataError(f"{folder} holds no event files (*.txt). Download the run's EVs folder.")
     return files
@@ -303,7 +331,7 @@ def read_movement(folder: Path, n_volumes: int) -> tuple[pd.DataFrame | None, tu
     tables = []
     for name, columns in (("Regressors", _MOVEMENT), ("RelativeRMS", ["rmsd"])):
         path = folder / f"Movement_{name}.txt"
-        if path.is_file():
+        if os.path.isfile(path):
             tables.append(_read_columns(path, columns, n_volumes))
         elif name == "Regressors":
             return None, ("no Movement_Regressors.txt: confounds are unknown",)

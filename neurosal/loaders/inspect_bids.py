@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from neurosal.loaders.bids import image_folder, is_bids
-from neurosal.loaders.bids_files import NATIVE, BidsImage, list_images
+from neurosal.loaders.bids_files import NATIVE, BidsImage, list_images, locked_subjects
 from neurosal.loaders.bids_runs import BidsReader
 from neurosal.loaders.bids_tables import has_events, read_confounds
 from neurosal.loaders.study import Ledger, StudyInspection, check_known
@@ -58,6 +58,10 @@ def inspect_bids(
     neurosal.errors.DataError: nowhere is not a folder. Give the top folder of a BIDS data set.
     """
     folder, ledger = image_folder(root, derivatives), Ledger()
+    for subject, path in locked_subjects([root, folder]):
+        detail = f"{path} may not be read. Get the right to read it."
+        where = {"subject": subject, "session": "", "task": "", "run": ""}
+        ledger.add_problem("warning", where, "locked folder", detail)
     everything = list_images(folder, desc=None if derivatives is None else PREPROCESSED)
     check_known("task", tasks or (), (image.identity[2] for image in everything))
     check_known("space", [space] if space else (), (_space(image) for image in everything))

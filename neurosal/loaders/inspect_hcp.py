@@ -13,6 +13,7 @@ from neurosal.loaders.hcp_files import (
     ev_files,
     find_image,
     hcp_folders,
+    locked_subjects,
     read_ev,
     read_hcp_header,
     read_movement,
@@ -55,6 +56,10 @@ def inspect_hcp(
     neurosal.errors.DataError: nowhere is not a folder. Give the folder that holds ...
     """
     folders, ledger = hcp_folders(root), Ledger()
+    for subject, path in locked_subjects(root):
+        detail = f"{path} may not be read. Get the right to read it."
+        where = {"subject": subject, "session": "", "task": "", "run": ""}
+        ledger.add_problem("warning", where, "locked folder", detail)
     tasks = None if tasks is None else [name.upper() for name in tasks]
     check_known("task", tasks or (), {name for _, name, _ in folders})
     check_known("space", [space] if space else (), SPACES.values())

@@ -53,7 +53,7 @@ def read_journal(folder: Path, *, repair: bool = False) -> list[dict]:
         entries = [json.loads(line) for line in whole.splitlines()]
         if not all(_is_entry(entry) for entry in entries):
             raise ValueError("a line is no entry of a run")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(
             f"Cannot read {journal}: {error}. Copy the store again, or remove it."
         ) from error

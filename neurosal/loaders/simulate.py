@@ -240,7 +240,9 @@ def _check_same(known: Path, parameters: dict) -> None:
     """Allow to go on only with the same simulation, or one of more subjects."""
     try:
         before = json.loads(known.read_text())
-    except ValueError as error:
+        if not isinstance(before, dict):
+            raise ValueError("it holds no JSON object")
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{known} is not readable: {error}. Give a new folder.") from error
     changed = {k for k in parameters if before.get(k) != parameters[k]}
     if before.get("n_subjects", 0) <= parameters["n_subjects"]:

@@ -8,8 +8,11 @@ import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from safetensors import SafetensorError
 from safetensors.torch import load, save_file
 from skorch.callbacks import Callback
+
+from neurosal.labelled import writing
 
 PLAIN_LINES = 10
 
@@ -243,11 +246,16 @@ def _read(path: Path) -> tuple[dict, dict] | None:
 
 def _write(path: Path, tensors: dict, state: dict) -> None:
     """Write next to the file and move over it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.{os.getpid()}.part")
     tensors = {name: value.detach().cpu().clone() for name, value in tensors.items()}
-    save_file(tensors, partial, metadata={"state": json.dumps(state, default=float)})
-    partial.replace(path)
+    metadata = {"state": json.dumps(state, default=float)}
+    with writing(path, SafetensorError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            save_file(tensors, partial, metadata=metadata)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
 
 
 def _plain_row(row: dict) -> dict:

@@ -12,11 +12,13 @@ from torch import nn
 
 from neurosal import __version__
 from neurosal.errors import ArgumentError, DataError
+from neurosal.labelled import writing
 from neurosal.models.checks import resolve_device
 from neurosal.models.training import Training
 
 DESCRIPTION = "classifier.json"
 FORMAT = 1
+_NO_JSON = (json.JSONDecodeError, UnicodeDecodeError)
 
 
 def save_classifier(classifier: object, folder: str | Path) -> Path:
@@ -34,6 +36,11 @@ def save_classifier(classifier: object, folder: str | Path) -> Path:
     pathlib.Path
         The folder.
 
+    Raises
+    ------
+    DataError
+        If it cannot be written.
+
     Examples
     --------
     >>> import tempfile
@@ -44,7 +51,6 @@ def save_classifier(classifier: object, folder: str | Path) -> Path:
     ['classifier.json', 'member-0.safetensors']
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     parameters = classifier.get_params(deep=False)
     names = getattr(classifier, "feature_names_in_", None)
     description = {
@@ -60,11 +66,18 @@ def save_classifier(classifier: object, folder: str | Path) -> Path:
         "n_members": len(classifier.modules_),
         "history": classifier.history_.to_dict("list"),
     }
-    for number, module in enumerate(classifier.modules_):
-        state = {name: value.detach().cpu().clone() for name, value in module.state_dict().items()}
-        save_file(state, folder / f"member-{number}.safetensors")
-    (folder / DESCRIPTION).write_text(json.dumps(description, indent=1), encoding="utf-8")
+    text = json.dumps(description, indent=1)
+    with writing(folder, SafetensorError):
+        folder.mkdir(parents=True, exist_ok=True)
+        for number, module in enumerate(classifier.modules_):
+            save_file(_weights(module), folder / f"member-{number}.safetensors")
+        (folder / DESCRIPTION).write_text(text, encoding="utf-8")
     return folder
+
+
+def _weights(module: nn.Module) -> dict[str, torch.Tensor]:
+    """Copy a network's weights."""
+    return {name: value.detach().cpu().clone() for name, value in module.state_dict().items()}
 
 
 def load_classifier(
@@ -113,7 +126,7 @@ def load_classifier(
         description = json.loads(text)
         classifier = _new_classifier(description, kind, network, device)
         _fill(classifier, description, folder)
-    except (OSError, KeyError, TypeError, json.JSONDecodeError, SafetensorError) as error:
+    except (OSError, KeyError, TypeError, RecursionError, *_NO_JSON, SafetensorError) as error:
         raise DataError(
             f"Cannot read {folder} as a saved classifier: {error!r}. Give a folder written by "
             "NetworkClassifier.save."

@@ -101,7 +101,7 @@ def read_sidecar(path: Path) -> dict:
         return {}
     try:
         notes = json.loads(sidecar.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"Cannot read {sidecar}: {error}. Repair or remove it.") from error
     return notes if isinstance(notes, dict) else {}
 

@@ -22,6 +22,7 @@ from neurosal.parcellation.signals import (
     OUTSIDE_VOLUME,
     RegionSignals,
     check_finite,
+    check_header_t_r,
     check_t_r,
     warn_missing,
 )
@@ -71,7 +72,8 @@ def extract_regions(
     ------
     DataError
         If the file is missing, damaged, no run, in another space than the atlas, on another mesh
-        or without any voxel in common with it, or has NaN or infinite values inside a region.
+        or without any voxel in common with it, has NaN or infinite values inside a region, or
+        gives a repetition time that must be in milliseconds.
     ArgumentError
         If the repetition time is unknown.
 
@@ -197,7 +199,10 @@ def _volume_signals(
     space = run_space if space is None else space
     if len(img.shape) < 4:
         raise DataError(f"{name} is 3D, of shape {img.shape}; a run is 4D (x, y, z, time).")
-    t_r = check_t_r(repetition_time(source, img) if t_r is None else t_r, name)
+    if t_r is None:
+        known = repetition_time(source, img)
+        t_r = known if isinstance(source, Run) else check_header_t_r(known, name)
+    t_r = check_t_r(t_r, name)
     if isinstance(atlas, MapsAtlas):
         n_volumes(img)
         return maps_signals(img, atlas, t_r=t_r, space=space, name=name)

@@ -20,6 +20,7 @@ from neurosal.parcellation.signals import (
     OUTSIDE_SURFACE,
     RegionSignals,
     check_finite,
+    check_header_t_r,
     check_t_r,
 )
 
@@ -71,8 +72,9 @@ def grayordinate_signals(
     [[5.0, 2.0], [6.0, 4.0]]
     """
     run = _opened(source, atlas)
-    known = source.t_r if isinstance(source, Run) else run.t_r
-    t_r = check_t_r(known if t_r is None else t_r, run.name)
+    if t_r is None:
+        t_r = source.t_r if isinstance(source, Run) else check_header_t_r(run.t_r, run.name)
+    t_r = check_t_r(t_r, run.name)
     space = _space(run, source) if space is None else space
     _check_families(space, atlas, run.name)
     if isinstance(run.axis, ParcelsAxis):

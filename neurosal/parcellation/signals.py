@@ -8,6 +8,7 @@ import xarray as xr
 
 from neurosal.errors import ArgumentError, DataError
 from neurosal.labelled import region_coordinates
+from neurosal.loaders.bids_tables import LONGEST_T_R
 from neurosal.parcellation.base import RegionAtlas
 from neurosal.parcellation.files import shown
 
@@ -112,6 +113,40 @@ def check_t_r(t_r: float, name: str) -> float:
     if not (np.isfinite(t_r) and t_r > 0):
         raise ArgumentError(f"t_r must be above 0 s. Got {t_r} from {name}. Give t_r= in seconds.")
     return float(t_r)
+
+
+def check_header_t_r(t_r: float, name: str) -> float:
+    """Refuse a repetition time out of a header that must be in milliseconds.
+
+    Parameters
+    ----------
+    t_r : float
+        What the header gives, as seconds.
+    name : str
+        The run, for the message.
+
+    Returns
+    -------
+    float
+        The same.
+
+    Raises
+    ------
+    DataError
+        If it is longer than any repetition time.
+
+    Examples
+    --------
+    >>> check_header_t_r(0.72, "run.nii.gz")
+    0.72
+    """
+    if t_r > LONGEST_T_R:
+        raise DataError(
+            f"{name}: the header gives the repetition time as {t_r:g} s, above the "
+            f"{LONGEST_T_R:g} s allowed. It looks like milliseconds: give t_r={t_r / 1000:g}, or "
+            "correct pixdim[4] or the unit of time (xyzt_units)."
+        )
+    return t_r
 
 
 def check_finite(bad: np.ndarray, atlas: RegionAtlas, name: str) -> None:
