@@ -38,7 +38,9 @@ def test_simulate_writes_a_study_that_can_be_run(tmp_path, capfd):
     assert code == 0
     assert str(root) in printed
     assert len(list(root.glob("*/MNINonLinear/Results/tfMRI_EMOTION_*/*.nii.gz"))) == 2
-    assert "holds a simulation" in refused(capfd, "simulate", root, "--subjects", "1", "--voxel-size", "12")
+    assert "holds a simulation" in refused(
+        capfd, "simulate", root, "--subjects", "1", "--voxel-size", "12"
+    )
 
 
 def test_run_writes_everything_the_report_shows(study, tmp_path, capfd):
