@@ -119,7 +119,8 @@ def test_a_damaged_cache_file_is_extracted_again_with_a_warning(tmp_path, runs, 
 
 
 _KILLED = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell ignores it
 from pathlib import Path
 from test_series import make_atlas, make_runs
 from neurosal.parcellation import series
@@ -153,7 +154,7 @@ def test_killed_in_the_middle_loses_nothing_finished(tmp_path, atlas, blow):
     worker = start(_KILLED, folder, cache.folder)
     assert worker.stdout.readline().strip() == "hangs"
     worker.send_signal(blow)
-    worker.wait()
+    worker.wait(timeout=60)
     kept = files_of(cache)
     assert len(kept) == 2
     runs = [
