@@ -141,6 +141,7 @@ def plot_accuracy(
         )
     figure = style.new_figure(1.6 + 1.1 * len(columns), 3.0)
     axes = figure.subplots()
+    box = {"fc": "white", "ec": "none", "pad": 1}
     jitter = np.linspace(-0.09, 0.09, len(columns["network"])) if len(per_fold) > 1 else [0.0]
     places = np.arange(len(columns))
     for fold, shift in zip(zip(*columns.values(), strict=True), jitter, strict=True):
@@ -148,14 +149,19 @@ def plot_accuracy(
     for i, (name, values) in enumerate(columns.items()):
         colour = style.colour_of(list(columns))[name]
         mean = values.mean()
-        axes.scatter(i + np.asarray(jitter), values, s=18, color=colour, lw=0, zorder=3)
+        axes.scatter(
+            i + np.asarray(jitter), values, s=18, color=colour, lw=0, zorder=3, clip_on=False
+        )
         axes.hlines(mean, i - 0.22, i + 0.22, color=INK, lw=1.6, zorder=2)
-        axes.text(i + 0.25, mean, f"{mean:.1%}", va="center", fontsize=8)
+        axes.text(i + 0.25, mean, f"{mean:.1%}", va="center", fontsize=8, bbox=box)
     axes.axhline(chance, color="0.35", lw=0.9, ls="--")
     label = {"ha": "right", "va": "bottom", "fontsize": 7}
     axes.text(len(columns) - 0.28, chance, f"chance {chance:.1%}", **label)
     axes.set_xticks(places, list(columns))
-    axes.set(xlim=(-0.4, len(columns) - 0.25), ylim=(0, 1), ylabel="Accuracy of held-out windows")
+    axes.set(
+        xlim=(-0.4, len(columns) - 0.25), ylim=(0, 1.03), ylabel="Accuracy of held-out windows"
+    )
+    axes.set_yticks(np.linspace(0, 1, 6))
     axes.yaxis.set_major_formatter(PercentFormatter(1))
     return figure
 
