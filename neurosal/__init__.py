@@ -21,6 +21,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "parcellation": ["Atlas", "extract_regions", "extract_runs", "load_atlas"],
         "pipeline": ["extract_windows"],
         "projection": ["from_nifti", "to_image", "to_nifti"],
-        "saliency": ["compare_methods", "explain"],
+        "saliency": ["WindowDecoder", "compare_methods", "explain"],
     },
 )

@@ -4,27 +4,27 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 from nibabel import Nifti1Image
-from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from neurosal.errors import DataError
 from neurosal.loaders.runs import Run
 from neurosal.models.folds import baseline_classifier, make_folds
-from neurosal.models.screening import screening_mask
 from neurosal.parcellation.atlas import load_atlas
 from neurosal.pipeline import extract_windows
-from neurosal.progress import say, track
+from neurosal.progress import say
 from neurosal.projection.images import to_image
 
-_VOLUMES = (str, Path, Nifti1Image)
+if TYPE_CHECKING:
+    from neurosal.saliency.window_decoder import WindowDecoder
 
-#: Least and most share of each training window that is hidden.
-TIME_MASK = (0.2, 0.5)
+_VOLUMES = (str, Path, Nifti1Image)
 
 
 class SaliencyDecoder(ClassifierMixin, BaseEstimator):
@@ -81,8 +81,12 @@ class SaliencyDecoder(ClassifierMixin, BaseEstimator):
         (sample, time, region): the labelled windows.
     classes_ : numpy.ndarray
         The conditions.
+    decoder_ : WindowDecoder
+        Fitted on all windows; what ``predict`` uses.
+    fold_decoders_ : list of WindowDecoder
+        The decoder of each fold.
     classifier_ : estimator
-        Fitted on all windows, screened; what ``predict`` uses.
+        The classifier of ``decoder_``.
     screening_ : xarray.DataArray of bool
         (time, region): the cells that ``classifier_`` is given.
     cv_scores_ : numpy.ndarray
@@ -186,8 +190,8 @@ class SaliencyDecoder(ClassifierMixin, BaseEstimator):
         self._cross_validate(known)
         say("fitting on all windows", show=self.verbose)
         y = known["condition"].to_numpy()
-        self.screening_ = self._screen(known, y)
-        self.classifier_ = self._new_classifier().fit(known * self.screening_, y)
+        self.decoder_ = self._window_decoder().fit(known, y)
+        self.classifier_, self.screening_ = self.decoder_.classifier_, self.decoder_.screening_
         self.mean_saliency_ = _mean_over_windows(self.saliency_, self.classes_)
         grid = runs[0].img if isinstance(runs[0].img, _VOLUMES) else None
         self.saliency_img_ = {
@@ -240,7 +244,7 @@ class SaliencyDecoder(ClassifierMixin, BaseEstimator):
             One condition a window, in the order of the runs and their events.
         """
         check_is_fitted(self, "classifier_")
-        return self.classifier_.predict(self._known_windows(runs))
+        return self.decoder_.predict(self._known_windows(runs))
 
     def score(self, runs: Sequence[Run], y: None = None) -> float:
         """Accuracy over the windows of new runs.
@@ -259,7 +263,7 @@ class SaliencyDecoder(ClassifierMixin, BaseEstimator):
         """
         check_is_fitted(self, "classifier_")
         windows = self._known_windows(runs)
-        predicted = self.classifier_.predict(windows)
+        predicted = self.decoder_.predict(windows)
         return float(np.mean(predicted == windows["condition"].to_numpy()))
 
     def generate_report(
@@ -288,59 +292,33 @@ class SaliencyDecoder(ClassifierMixin, BaseEstimator):
         check_is_fitted(self, "saliency_")
         return write_outputs(collect_results(self, truth=truth, title=title), out_dir, decoder=self)
 
-    def _new_classifier(self) -> object:
-        """Return an unfitted copy of the classifier."""
-        from neurosal.models.classifier import InputCellClassifier
-        from neurosal.models.training import Training
+    def _window_decoder(self) -> "WindowDecoder":
+        """Return what is trained and explained in each fold, unfitted."""
+        from neurosal.saliency.window_decoder import WindowDecoder
 
-        if self.classifier is not None:
-            return clone(self.classifier)
         cache = (self.extraction or {}).get("cache")
-        checkpoint = Path(cache) / "training" if isinstance(cache, str | Path) else None
-        training = Training(time_mask=TIME_MASK, checkpoint=checkpoint)
-        return InputCellClassifier(
-            bidirectional=True,
-            read="both-ends",
-            training=training,
+        return WindowDecoder(
+            self.classifier,
+            method=self.method,
+            screening_percentile=self.screening_percentile,
+            checkpoint=Path(cache) / "training" if isinstance(cache, str | Path) else None,
             random_state=self.random_state,
         )
 
     def _cross_validate(self, known: xr.DataArray) -> None:
         """Fit, predict and explain fold by fold."""
+        from neurosal.saliency.window_decoder import cross_explain
+
         folds = make_folds(known, self.cv, n_folds=self.n_folds)
         y = known["condition"].to_numpy()
         self.folds_ = folds
-        self.cv_predictions_, self.baseline_predictions_ = np.empty_like(y), np.empty_like(y)
-        maps = []
-        for train, test in track(folds, "cross-validating", total=len(folds), show=self.verbose):
-            predicted, baseline, explained = self._one_fold(known, y, train, test)
-            self.cv_predictions_[test], self.baseline_predictions_[test] = predicted, baseline
-            maps.append(explained)
+        self.cv_predictions_, maps, self.fold_decoders_ = cross_explain(
+            self._window_decoder(), known, y, folds, progress=self.verbose
+        )
+        self.baseline_predictions_ = _baseline_predictions(known, y, folds)
         self.cv_scores_ = _scores(self.cv_predictions_, y, folds)
         self.baseline_scores_ = _scores(self.baseline_predictions_, y, folds)
-        self.saliency_ = _in_order(maps, folds, self.windows_)
-
-    def _one_fold(
-        self, known: xr.DataArray, y: np.ndarray, train: np.ndarray, test: np.ndarray
-    ) -> tuple:
-        """Train on some windows; predict and explain the others."""
-        from neurosal.saliency.explain import explain
-
-        flat = known.to_numpy().reshape(len(y), -1)
-        baseline = baseline_classifier().fit(flat[train], y[train]).predict(flat[test])
-        mask = self._screen(known[train], y[train])
-        classifier = self._new_classifier().fit(known[train] * mask, y[train])
-        held_out = (known[test] * mask).assign_attrs(known.attrs)
-        explained = explain(
-            classifier, held_out, method=self.method, target="true", seed=self.random_state
-        )
-        screened = (explained * mask).assign_attrs(explained.attrs)
-        return classifier.predict(held_out), baseline, screened
-
-    def _screen(self, windows: xr.DataArray, y: np.ndarray) -> xr.DataArray:
-        """Mark the cells that a classifier is given."""
-        mask = screening_mask(windows, y, percentile=self.screening_percentile)
-        return windows[0].reset_coords(drop=True).copy(data=mask)
+        self.saliency_ = _on_all_regions(maps, self.windows_)
 
     def _known_windows(self, runs: Sequence[Run]) -> xr.DataArray:
         """Cut windows as long as those fitted on, of the regions fitted on."""
@@ -353,7 +331,7 @@ class SaliencyDecoder(ClassifierMixin, BaseEstimator):
                 f"Region(s) {', '.join(lost[:5])} are outside the field of view of a new run, but "
                 "the decoder was fitted with them. Fit again without these regions."
             )
-        return picked * self.screening_
+        return picked
 
 
 @contextmanager
@@ -393,14 +371,20 @@ def _scores(predicted: np.ndarray, y: np.ndarray, folds: list) -> np.ndarray:
     return np.array([np.mean(predicted[test] == y[test]) for _, test in folds])
 
 
-def _in_order(maps: list, folds: list, windows: xr.DataArray) -> xr.DataArray:
-    """Put the folds' maps back in the windows' order, with NaN for the regions left out."""
-    order = np.argsort(np.concatenate([test for _, test in folds]))
-    joined = xr.concat(maps, "sample", coords="minimal", compat="override", join="override")
-    joined = joined.isel(sample=order).reindex(region=windows["region"].to_numpy())
-    joined = joined.assign_coords({name: windows[name] for name in windows.coords})
-    joined.attrs = {**windows.attrs, **maps[0].attrs}
-    return joined.transpose("sample", "time", "region")
+def _baseline_predictions(known: xr.DataArray, y: np.ndarray, folds: list) -> np.ndarray:
+    """Predict held-out windows by the plain peer."""
+    flat, predicted = known.to_numpy().reshape(len(y), -1), np.empty_like(y)
+    for train, test in folds:
+        predicted[test] = baseline_classifier().fit(flat[train], y[train]).predict(flat[test])
+    return predicted
+
+
+def _on_all_regions(maps: xr.DataArray, windows: xr.DataArray) -> xr.DataArray:
+    """Give the regions left out their place, as NaN, and the windows' labels."""
+    whole = maps.reindex(region=windows["region"].to_numpy())
+    whole = whole.assign_coords({name: windows[name] for name in windows.coords})
+    whole.attrs = {**windows.attrs, **maps.attrs}
+    return whole.transpose("sample", "time", "region")
 
 
 def _mean_over_windows(saliency: xr.DataArray, classes: np.ndarray) -> xr.DataArray:

@@ -4,6 +4,7 @@
   side by side.
 - ``windows.py``: the samples; ``network.py``: the network; ``scores.py``: the number that is
   explained; ``job.py`` and ``batching.py``: the work in batches that fit the memory.
+- ``window_decoder.py``: screening, training and explaining as one estimator.
 - ``gradients.py``, ``integrated.py``, ``noise.py``, ``perturbation.py``, ``guided.py``,
   ``attention.py``, ``layerwise.py``: the methods.
 - ``relevance.py``: what ``layerwise.py`` calls for lrp and deep Taylor. ``rules.py`` says how a
@@ -20,5 +21,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "compare": ["compare_methods"],
         "explain": ["explain"],
         "relevance": ["relevance"],
+        "window_decoder": ["WindowDecoder", "cross_explain"],
     },
 )

@@ -3,5 +3,5 @@
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
-    __name__, submod_attrs={"localization": ["truth_recovery"]}
+    __name__, submod_attrs={"check": ["Check"], "localization": ["truth_recovery"]}
 )
