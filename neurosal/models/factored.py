@@ -212,32 +212,32 @@ class MeanPool(_Recomputed):
         shape, part = exps.shape, cut(x, chunk).flatten(0, 1)
         state = (exps * inverse[:, :, -1:]).flatten(0, 1).transpose(1, 2) @ part
         state = _scan(state.view(*shape[:2], shape[3], -1), old[:, :, -1, :, None])
-        out = _rank(inverse, exps) @ part
+        weights = _rank(inverse / shape[3], exps)
+        out = weights @ part
         if shape[1] > 1:
             out.baddbmm_(old.flatten(0, 1), state.flatten(0, 1), alpha=1 / shape[3])
-        return _join(out, x), exps, inverse, old, state
+        return _join(out, x), exps, inverse, old, state, weights
 
     @staticmethod
-    def first(x, exps, inverse, old, state, grad, chunk: int, needs) -> tuple:
+    def first(x, exps, inverse, old, state, weights, grad, chunk: int, needs) -> tuple:
         """First derivative."""
-        shape, hops = exps.shape, exps.shape[3]
+        whole, shape, grad = grad, exps.shape, grad / exps.shape[3]
         grad_x = grad_logits = None
-        leaving = (old / hops).flatten(0, 1).transpose(1, 2) @ grad
-        leaving = leaving.view_as(state)
+        leaving = (old.flatten(0, 1).transpose(1, 2) @ grad).view_as(state)
         leaving = _scan_back(leaving, old[:, :, -1, :, None]).flatten(0, 1)
         last = exps * inverse[:, :, -1:]
         if needs[0]:
-            grad_x = _rank(inverse, exps).transpose(1, 2) @ grad
+            grad_x = weights.transpose(1, 2) @ whole
             grad_x = _join(grad_x.baddbmm_(last.flatten(0, 1), leaving), x)
         if needs[1]:
             part, state = cut(x, chunk).flatten(0, 1), state.flatten(0, 1)
             pair = (grad @ part.transpose(1, 2)).tril_()
-            own = (pair.transpose(1, 2) @ (inverse / hops).flatten(0, 1)).view(shape) * exps
-            seen = (pair @ (exps / hops).flatten(0, 1)).view(shape) * inverse
-            past = (grad @ state.transpose(1, 2)).view(shape) / hops
+            own = (pair.transpose(1, 2) @ inverse.flatten(0, 1)).view(shape).mul_(exps)
+            seen = (pair @ exps.flatten(0, 1)).view(shape).mul_(inverse)
+            past = (grad @ state.transpose(1, 2)).view(shape)
             through = (part @ leaving.transpose(1, 2)).view(shape)
-            kept = (state * leaving).sum(dim=2).view(shape[0], shape[1], hops)
-            grad_logits = _logits(exps, inverse, old, own, seen, past, through, kept)
+            kept = (state * leaving).sum(dim=2).view(shape[0], shape[1], -1)
+            grad_logits = _logits(exps, inverse, old, last, own, seen, past, through, kept)
             grad_logits = _join(grad_logits.flatten(0, 1), x)
         return grad_x, grad_logits
 
@@ -279,7 +279,8 @@ class FlatPool(_Recomputed):
             past = (grad @ state.transpose(1, 2)).view(shape)
             through = _dot_by_hop(part, leaving).view(shape)
             kept = (state * leaving).sum(dim=2).view(shape[0], shape[1], hops)
-            grad_logits = _logits(exps, inverse, old, own, seen, past, through, kept)
+            last = exps * inverse[:, :, -1:]
+            grad_logits = _logits(exps, inverse, old, last, own, seen, past, through, kept)
             grad_logits = _join(grad_logits.flatten(0, 1), y)
         return grad_y, grad_logits
 
@@ -290,9 +291,8 @@ def _join(out: Tensor, x: Tensor) -> Tensor:
 
 
 def _rank(inverse: Tensor, exps: Tensor) -> Tensor:
-    """Weights of a chunk's steps on its inputs, averaged over hops (product of rank hops)."""
-    scaled = (inverse / exps.shape[3]).flatten(0, 1)
-    return (scaled @ exps.flatten(0, 1).transpose(1, 2)).tril_()
+    """Weights of a chunk's steps on its inputs, added over hops (product of rank hops)."""
+    return (inverse.flatten(0, 1) @ exps.flatten(0, 1).transpose(1, 2)).tril_()
 
 
 def _hop_weights(exps: Tensor, inverse: Tensor) -> Tensor:
@@ -318,17 +318,19 @@ def _dot_by_hop(part: Tensor, leaving: Tensor) -> Tensor:
     return torch.cat(dots, dim=2)
 
 
-def _logits(exps, inverse, old, own, seen, past, through, kept) -> Tensor:
+def _logits(exps, inverse, old, last, own, seen, past, through, kept) -> Tensor:
     """Softmax backward inside the chunks, plus what passes through the carried normaliser.
 
-    ``own`` is what each input gains over the chunk's steps, ``seen`` and ``past`` the mean that
-    each step has of its chunk's inputs and of the state, ``through`` and ``kept`` the gains of
-    inputs and state through the state that leaves the chunk; all in units of the gradient.
+    ``last`` is the weight of each input in the state that leaves its chunk, ``own`` what each
+    input gains over the chunk's steps, ``seen`` and ``past`` the mean that each step has of its
+    chunk's inputs and of the state, ``through`` and ``kept`` the gains of inputs and state through
+    the state that leaves the chunk; all in units of the gradient. The last five are used up.
     """
-    keep, last = old[:, :, -1], exps * inverse[:, :, -1:]
-    mean = seen + old * past
-    suffix = _ones(exps.shape[2], exps).T @ (inverse * mean)
+    keep = old[:, :, -1]
+    mean = seen.addcmul_(old, past)
     total = keep * kept + (last * through).sum(dim=2)
-    entering = (old * (past - mean)).sum(dim=2) + keep * (kept - total)
+    entering = past.sub_(mean).mul_(old).sum(dim=2) + keep * (kept - total)
     leaving = _scan_back(entering, keep)
-    return own - exps * suffix + last * (through - (total - leaving)[:, :, None])
+    suffix = _ones(exps.shape[2], exps).T @ mean.mul_(inverse)
+    own.addcmul_(exps, suffix, value=-1)
+    return own.addcmul_(last, through.sub_((total - leaving)[:, :, None]))

@@ -49,15 +49,15 @@ class _Steps(torch.autograd.Function):
         """Step through time."""
         batch, steps, width = gates.shape
         size = width // 4
-        act = gates.new_empty(steps, batch, width)
+        act = gates.transpose(0, 1).clone(memory_format=torch.contiguous_format)
         hiddens, cells, tanhs = (gates.new_empty(steps, batch, size) for _ in range(3))
         i, f, g, o = (part.unbind() for part in act.split(size, dim=2))
         soft, transposed = act[..., : 2 * size].unbind(), weight.t().contiguous()
-        whole, given = act.unbind(), gates.unbind(1)
+        whole = act.unbind()
         h_out, c_out, t_out = hiddens.unbind(), cells.unbind(), tanhs.unbind()
         h, c = hidden, cell
         for t in range(steps):
-            torch.addmm(given[t], h, transposed, out=whole[t])
+            whole[t].addmm_(h, transposed)
             soft[t].sigmoid_(), g[t].tanh_(), o[t].sigmoid_()
             c = torch.mul(f[t], c, out=c_out[t]).addcmul_(i[t], g[t])
             h = torch.mul(torch.tanh(c, out=t_out[t]), o[t], out=h_out[t])
@@ -76,9 +76,9 @@ class _Steps(torch.autograd.Function):
         factors = _gate_factors(act, before, tanhs)
         grads, grad_h, grad_c = _walk_back(act, tanhs, factors, weight, grad_hidden, grad_cell)
         if not ctx.needs_input_grad[3]:
-            return grads, grad_h, grad_c, None
-        before = torch.cat([hidden[None], hiddens[:-1]]).transpose(0, 1).flatten(0, 1)
-        return grads, grad_h, grad_c, grads.flatten(0, 1).t() @ before
+            return grads.transpose(0, 1), grad_h, grad_c, None
+        before = torch.cat([hidden[None], hiddens[:-1]]).flatten(0, 1)
+        return grads.transpose(0, 1), grad_h, grad_c, grads.flatten(0, 1).t() @ before
 
 
 def _gate_factors(act: Tensor, before: Tensor, tanhs: Tensor) -> Tensor:
@@ -93,20 +93,21 @@ def _gate_factors(act: Tensor, before: Tensor, tanhs: Tensor) -> Tensor:
 
 
 def _walk_back(act, tanhs, factors, weight, grad_hidden, grad_cell) -> tuple:
-    """Gradients of the gates (batch, time, 4 * hidden) and of the initial states."""
+    """Gradients of the gates (time, batch, 4 * hidden) and of the initial states."""
     steps, batch, width = act.shape
     size = width // 4
-    grads = act.new_empty(batch, steps, width)
-    parts = grads.view(batch, steps, 4, size)
-    first, out, whole = parts[:, :, :3].unbind(1), parts[:, :, 3].unbind(1), grads.unbind(1)
+    grads = torch.empty_like(act)
+    parts = grads.view(steps, batch, 4, size)
+    first, out, whole = parts[:, :, :3].unbind(), parts[:, :, 3].unbind(), grads.unbind()
+    read, kept = _nonzero_steps(grad_hidden, steps), _nonzero_steps(grad_cell, steps)
     factor, out_factor = factors[:, :, :3].unbind(), factors[:, :, 3].unbind()
     forget = act[..., size : 2 * size].unbind()
     reach = (act[..., 3 * size :] * (1 - tanhs * tanhs)).unbind()
     c, h = act.new_zeros(batch, size), act.new_zeros(batch, size)
     for t in range(steps - 1, -1, -1):
-        if grad_hidden is not None:
-            h = h + grad_hidden[t]
-        if grad_cell is not None:
+        if read[t]:
+            h += grad_hidden[t]
+        if kept[t]:
             c += grad_cell[t]
         c.addcmul_(h, reach[t])
         torch.mul(c[:, None], factor[t], out=first[t])
@@ -114,6 +115,11 @@ def _walk_back(act, tanhs, factors, weight, grad_hidden, grad_cell) -> tuple:
         c *= forget[t]
         h = whole[t] @ weight
     return grads, h, c
+
+
+def _nonzero_steps(grad: Tensor | None, steps: int) -> list[bool]:
+    """Which steps a gradient reaches: often the last alone."""
+    return [False] * steps if grad is None else grad.ne(0).flatten(1).any(dim=1).tolist()
 
 
 def _slow_steps(gates: Tensor, h: Tensor, c: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:

@@ -137,14 +137,15 @@ def as_network(model: object, classes: object = None) -> Network:
 
 @contextmanager
 def evaluating(network: Network) -> Iterator[None]:
-    """Put every submodule in evaluation mode, and each back as it was.
+    """Put every submodule in evaluation mode and ask no gradients of parameters; then undo both.
 
-    cuDNN's recurrent layers refuse a backward pass in evaluation mode, so cuDNN is off meanwhile.
+    A map needs the gradients of the input alone. cuDNN's recurrent layers refuse a backward pass
+    in evaluation mode, so cuDNN is off meanwhile.
 
     Parameters
     ----------
     network : Network
-        What is explained; neither its parameters nor their gradients are touched.
+        What is explained; neither its parameters' values nor their gradients are touched.
 
     Yields
     ------
@@ -161,14 +162,19 @@ def evaluating(network: Network) -> Iterator[None]:
     """
     parts = [part for module in network.modules for part in module.modules()]
     before = [part.training for part in parts]
+    learned = [p for m in network.modules for p in m.parameters() if p.requires_grad]
     try:
         with ExitStack() as stack:
             if torch.cuda.is_available():
                 stack.enter_context(torch.backends.cudnn.flags(enabled=False))
             for part in parts:
                 part.training = False
+            for parameter in learned:
+                parameter.requires_grad_(False)
             yield
     finally:
+        for parameter in learned:
+            parameter.requires_grad_()
         for part, training in zip(parts, before, strict=True):
             part.training = training
 
