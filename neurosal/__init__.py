@@ -8,6 +8,13 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "decoder": ["SaliencyDecoder"],
+        "inference": [
+            "group_test",
+            "prediction_test",
+            "region_adjacency",
+            "retraining_test",
+            "thresholded",
+        ],
         "labelled": ["load_array", "save_array"],
         "loaders": [
             "Run",
