@@ -3,9 +3,9 @@ PYTHON ?= python3.11
 VENV ?= .venv
 OUT ?= neurosal-demo
 PIP = $(VENV)/bin/python -m pip --disable-pip-version-check
-SOURCES = neurosal tests tutorials benchmarks atlases
+SOURCES = neurosal tests tutorials benchmarks atlases docs
 
-.PHONY: help demo test slow tutorials lint bench clean
+.PHONY: help demo test slow tutorials docs lint bench clean
 .DEFAULT_GOAL := help
 
 help:  ## list the commands
@@ -23,6 +23,10 @@ slow: $(VENV)/.installed-test  ## run the tests that take minutes
 tutorials: $(VENV)/.installed-test  ## run every tutorial
 	$(VENV)/bin/python -m pytest -m tutorial
 
+docs: $(VENV)/.installed-docs  ## build the pages: docs/_build/html/index.html
+	$(VENV)/bin/python -m sphinx -W --keep-going -q docs docs/_build/html
+	@echo docs/_build/html/index.html
+
 lint: $(VENV)/.installed-dev  ## style, spelling, and the direction of the imports
 	$(VENV)/bin/ruff check $(SOURCES)
 	$(VENV)/bin/ruff format --check $(SOURCES)
@@ -33,8 +37,8 @@ bench: $(VENV)/.installed-test  ## speed and memory, each beside its peer in one
 	for script in cells saliency parcellation; do \
 		$(VENV)/bin/python benchmarks/$$script.py --json benchmarks/$$script.json || exit 1; done
 
-clean:  ## remove the virtual environment and the demo's folder
-	rm -rf $(VENV) $(OUT)
+clean:  ## remove the virtual environment, the demo's folder and the built pages
+	rm -rf $(VENV) $(OUT) docs/_build docs/api docs/tutorials
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -45,6 +49,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 
 $(VENV)/.installed-test: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) install -c constraints.txt -e ".[test]"
+	@touch $@
+
+$(VENV)/.installed-docs: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) install -c constraints.txt -e ".[docs]"
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
