@@ -1,8 +1,10 @@
-"""Parcellation against nilearn's NiftiLabelsMasker: time and memory, both in one run.
+"""Parcellation against nilearn's NiftiLabelsMasker: time, memory and numbers.
 
-Makes one compressed run of HCP size (91 x 109 x 91 x 284, float32) and 400 labels, then measures
-both ways in turn, each in a process of its own with everything imported and the file in the disk
-cache. Run ``python benchmarks/parcellation.py``; smaller: ``--volumes 40 --repeats 1``.
+Makes one compressed run of HCP size (91 x 109 x 91 x 284, float32) and 400 labels. Time: all ways
+in turn in one process, with everything imported and the file in the disk cache; each reads atlas
+and run anew, and a ratio is the median over the turns. Memory: each way in a process of its own.
+``plain gzip`` is neurosal without isal. Run ``python benchmarks/parcellation.py [--json FILE]``;
+smaller: ``--volumes 40 --repeats 1``; some ways only: ``--ways gzip nilearn``.
 """
 
 import argparse
@@ -15,6 +17,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from contextlib import contextmanager
 from pathlib import Path
 
 import nibabel as nib
@@ -22,7 +26,8 @@ import numpy as np
 
 SHAPE = (91, 109, 91)
 AFFINE = np.array([[-2.0, 0, 0, 90], [0, 2, 0, -126], [0, 0, 2, -72], [0, 0, 0, 1]])
-WAYS = ("neurosal", "nilearn")
+PEER = "nilearn"
+WAYS = {"isal": "neurosal", "gzip": "neurosal, plain gzip", PEER: "NiftiLabelsMasker"}
 
 
 def make_labels(path: Path, n_labels: int) -> np.ndarray:
@@ -55,8 +60,21 @@ def make_run(path: Path, mask: np.ndarray, n_volumes: int) -> None:
             stream.write(volume.astype(np.float32).tobytes(order="F"))
 
 
-def measure(way: str, run: str, labels: str) -> dict:
-    """Average one run over regions one way; give seconds, added peak memory (MB) and a checksum."""
+@contextmanager
+def plain_gzip(wanted: bool):
+    """Let neurosal decompress with Python's own gzip, if wanted."""
+    from neurosal.parcellation import streaming
+
+    usual = streaming._open_gzip
+    streaming._open_gzip = gzip.open if wanted else usual
+    try:
+        yield
+    finally:
+        streaming._open_gzip = usual
+
+
+def load_ways(run: str, labels: str) -> dict[str, Callable[[], np.ndarray]]:
+    """Import everything; give what each way calls."""
     import pandas as pd
     from nilearn.maskers import NiftiLabelsMasker
 
@@ -64,50 +82,84 @@ def measure(way: str, run: str, labels: str) -> dict:
 
     ids = np.unique(np.asarray(nib.load(labels).dataobj))[1:]
     table = pd.DataFrame({"index": ids, "name": [f"region {label}" for label in ids]})
-    atlas = Atlas.from_files(labels, table)
-    masker = NiftiLabelsMasker(labels, standardize=None)
-    ways = {
-        "neurosal": lambda: extract_regions(run, atlas).values,
-        "nilearn": lambda: masker.fit_transform(run),
+
+    def ours(without_isal: bool) -> np.ndarray:
+        with plain_gzip(without_isal):
+            return extract_regions(run, Atlas.from_files(labels, table)).values
+
+    return {
+        "isal": lambda: ours(False),
+        "gzip": lambda: ours(True),
+        PEER: lambda: NiftiLabelsMasker(labels, standardize=None).fit_transform(run),
     }
-    before, start = _now(), time.perf_counter()
-    series = ways[way]()
-    seconds = time.perf_counter() - start
-    checksum = float(np.mean(series, dtype=np.float64))
-    return {"seconds": seconds, "megabytes": _peak() - before, "checksum": checksum}
 
 
-def compare(folder: Path, n_volumes: int, n_labels: int, repeats: int) -> dict[str, list[dict]]:
-    """Measure both ways in turn, each time in a fresh process."""
-    run, labels = folder / "bold.nii.gz", folder / "labels.nii.gz"
-    make_run(run, make_labels(labels, n_labels), n_volumes)
-    print(f"{run.stat().st_size / 1e6:.0f} MB compressed, {n_volumes} volumes, {n_labels} labels")
-    results = {way: [] for way in WAYS}
+def measure_time(run: str, labels: str, ways: list[str], repeats: int) -> dict:
+    """Call the ways in turn; give seconds of each call, and the largest relative difference."""
+    calls = load_ways(run, labels)
+    seconds, series = {way: [] for way in ways}, {}
     for _ in range(repeats):
-        for way in WAYS:
-            command = [sys.executable, __file__, "--measure", way, str(run), str(labels)]
-            root = str(Path(__file__).parents[1])
-            paths = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
-            child = {**os.environ, "PYTHONPATH": paths}
-            done = subprocess.run(command, check=True, capture_output=True, text=True, env=child)
-            results[way].append(json.loads(done.stdout.splitlines()[-1]))
+        for way in ways:
+            start = time.perf_counter()
+            series[way] = calls[way]()
+            seconds[way].append(time.perf_counter() - start)
+    peer = series[PEER]
+    apart = {way: float(np.max(np.abs(found / peer - 1))) for way, found in series.items()}
+    return {"seconds": seconds, "relative_difference": apart}
+
+
+def measure_memory(run: str, labels: str, way: str) -> dict:
+    """Call one way once; give the added peak memory (MB)."""
+    call = load_ways(run, labels)[way]
+    before = _now()
+    call()
+    return {"megabytes": _peak() - before}
+
+
+def in_own_process(*arguments: object) -> dict:
+    """Measure in a fresh process."""
+    root = str(Path(__file__).parents[1])
+    paths = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+    command = [sys.executable, __file__, "--measure", *map(str, arguments)]
+    child = {**os.environ, "PYTHONPATH": paths}
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=child)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def compare(folder: Path, options: argparse.Namespace) -> dict:
+    """Make the run and measure all ways."""
+    run, labels = folder / "bold.nii.gz", folder / "labels.nii.gz"
+    make_run(run, make_labels(labels, options.labels), options.volumes)
+    size = f"{run.stat().st_size / 1e6:.0f} MB compressed"
+    print(f"{size}, {options.volumes} volumes, {options.labels} labels")
+    ways = [way for way in WAYS if way in {*options.ways, PEER}]
+    results = in_own_process("time", run, labels, ",".join(ways), options.repeats)
+    results["megabytes"] = {
+        way: in_own_process("memory", run, labels, way)["megabytes"] for way in ways
+    }
     return results
 
 
-def report(results: dict[str, list[dict]]) -> None:
-    """Print medians and ratios."""
-    medians = {
-        way: {key: statistics.median(run[key] for run in runs) for key in runs[0]}
-        for way, runs in results.items()
-    }
-    for way, median in medians.items():
+def report(results: dict) -> dict:
+    """Print a row a way; give the rows."""
+    seconds, megabytes = results["seconds"], results["megabytes"]
+    rows = {}
+    for way, times in seconds.items():
+        ratios = [theirs / ours for ours, theirs in zip(times, seconds[PEER], strict=True)]
+        rows[WAYS[way]] = {
+            "seconds": statistics.median(times),
+            "times_faster": statistics.median(ratios),
+            "added_peak_mb": megabytes[way],
+            "share_of_memory": megabytes[way] / megabytes[PEER],
+            "relative_difference": results["relative_difference"][way],
+        }
+    for name, row in rows.items():
         print(
-            f"{way:9s} {median['seconds']:7.2f} s   {median['megabytes']:7.0f} MB added at peak   "
-            f"mean of all values {median['checksum']:.6f}"
+            f"{name:21s} {row['seconds']:6.2f} s   faster by {row['times_faster']:5.1f}   "
+            f"{row['added_peak_mb']:6.0f} MB added at peak ({row['share_of_memory']:.3f})   "
+            f"differs by {row['relative_difference']:.1e}"
         )
-    ours, theirs = (medians[way] for way in WAYS)
-    print(f"faster by a factor of {theirs['seconds'] / ours['seconds']:.1f}")
-    print(f"less memory by a factor of {theirs['megabytes'] / max(ours['megabytes'], 1):.1f}")
+    return rows
 
 
 def _now() -> float:
@@ -130,13 +182,21 @@ def main() -> None:
     parser.add_argument("--volumes", type=int, default=284, help="volumes of the run")
     parser.add_argument("--labels", type=int, default=400, help="regions of the atlas")
     parser.add_argument("--repeats", type=int, default=3, help="measurements of each way")
-    parser.add_argument("--measure", nargs=3, metavar=("WAY", "RUN", "LABELS"))
+    parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=list(WAYS))
+    parser.add_argument("--json", type=Path, help="file to write the numbers to")
+    parser.add_argument("--measure", nargs="+", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
-        print(json.dumps(measure(*options.measure)))
+        what, run, labels, ways, *repeats = options.measure
+        if what == "time":
+            print(json.dumps(measure_time(run, labels, ways.split(","), int(repeats[0]))))
+        else:
+            print(json.dumps(measure_memory(run, labels, ways)))
         return
     with tempfile.TemporaryDirectory() as folder:
-        report(compare(Path(folder), options.volumes, options.labels, options.repeats))
+        rows = report(compare(Path(folder), options))
+    if options.json:
+        options.json.write_text(json.dumps(rows, indent=1))
 
 
 if __name__ == "__main__":

@@ -11,16 +11,20 @@ import typer
 
 from neurosal import __version__
 from neurosal.cli_options import (
+    STATISTICS,
+    TRUST,
+    WHICH_RUNS,
     atlas_files,
     config_callback,
     default_conditions,
     default_cv,
+    examine,
     find_runs,
     repeat_flags,
     truth_of,
     write_config,
 )
-from neurosal.errors import NeurosalError
+from neurosal.errors import NeurosalError, check_one_of
 from neurosal.progress import say
 
 app = typer.Typer(
@@ -41,6 +45,9 @@ Derivatives = Annotated[
     str | None, typer.Option(help="Folder of preprocessed BIDS runs, within --bids or not.")
 ]
 Space = Annotated[str | None, typer.Option(help="BIDS space of the runs to take.")]
+EventColumn = Annotated[
+    str | None, typer.Option(help="Column of BIDS event tables to take conditions from.")
+]
 
 
 @app.command()
@@ -104,11 +111,17 @@ def inspect(
     task: Annotated[str | None, typer.Option(help="Only this task.")] = None,
     derivatives: Derivatives = None,
     space: Space = None,
+    event_column: EventColumn = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="List every problem, not a few of each kind.")
+    ] = False,
 ) -> None:
     """Print what a study holds: subjects, tasks, runs, conditions, and problems."""
     from neurosal.loaders.inspect import inspect_study
 
-    print(inspect_study(root, task=task, derivatives=derivatives, space=space))
+    column = {"event_column": event_column} if event_column else {}
+    study = inspect_study(root, task=task, derivatives=derivatives, space=space, **column)
+    print(study.to_text(most=None) if everything else study)
 
 
 @app.command("run")
@@ -117,6 +130,12 @@ def run(
     bids: Annotated[Path | None, typer.Option(help="Root of a BIDS study.")] = None,
     derivatives: Derivatives = None,
     space: Space = None,
+    resolution: Annotated[
+        str | None, typer.Option(help="BIDS res- or den- of the runs to take.")
+    ] = None,
+    desc: Annotated[
+        str | None, typer.Option(help="BIDS desc- of the preprocessed runs, if not preproc.")
+    ] = None,
     kind: Annotated[
         str | None, typer.Option(help="Images: volume, cifti, or surface (BIDS).")
     ] = None,
@@ -127,6 +146,15 @@ def run(
     subjects: Annotated[
         list[str] | None, typer.Option(help="Only these subjects: --subjects 01 02.")
     ] = None,
+    exclude: Annotated[
+        list[str] | None, typer.Option(help="All subjects but these: --exclude 03 07.")
+    ] = None,
+    sessions: Annotated[list[str] | None, typer.Option(help="Only these BIDS sessions.")] = None,
+    runs: Annotated[
+        list[str] | None,
+        typer.Option(help="Only these runs: LR or RL of the HCP; numbers in BIDS."),
+    ] = None,
+    event_column: EventColumn = None,
     atlas: Annotated[
         str, typer.Option(help="Atlas name or file; LEFT,RIGHT for a pair of surface files.")
     ] = "dosenbach160",
@@ -136,6 +164,10 @@ def run(
     conditions: Annotated[
         list[str] | None,
         typer.Option(help="Chosen, renamed or pooled: --conditions stimulus=face,house rest."),
+    ] = None,
+    label: Annotated[
+        str | None,
+        typer.Option(help="Tell apart: condition, or task (so if there are several tasks)."),
     ] = None,
     window: Annotated[
         float | None, typer.Option(help="Window length in s; by default the shortest block.")
@@ -159,6 +191,12 @@ def run(
     screening: Annotated[
         float, typer.Option(help="Percent of the cells to decode from, chosen in training.")
     ] = 20.0,
+    statistics: Annotated[
+        str, typer.Option(help="Test maps over subjects: max-t, fdr, cluster or none.")
+    ] = "max-t",
+    trust: Annotated[
+        str, typer.Option(help="Check whether the maps are to be trusted: quick, full or none.")
+    ] = "quick",
     seed: Seed = 0,
     n_jobs: Annotated[int, typer.Option(help="Processes for parcellation; -1: all cores.")] = 1,
     cluster: Annotated[
@@ -179,20 +217,23 @@ def run(
 ) -> None:
     """Decode the conditions of a task, explain the decoder, and write maps and a report."""
     options = {name: value for name, value in locals().items() if name not in ("config", "out")}
+    which = {name: options[name] for name in WHICH_RUNS}
+    check_one_of("--statistics", statistics, STATISTICS)
+    check_one_of("--trust", trust, TRUST)
     from neurosal.decoder import SaliencyDecoder
     from neurosal.parcellation.atlas import load_atlas
     from neurosal.reporting.outputs import prepare_folder
 
     write_config(prepare_folder(out) / "config.toml", options)
-    runs = find_runs(hcp, bids, derivatives, space=space, kind=kind, task=task, subjects=subjects)
-    tasks = list(dict.fromkeys(run.task for run in runs))
+    found = find_runs(hcp, bids, **which)
+    tasks = list(dict.fromkeys(run.task for run in found))
     decoder = SaliencyDecoder(
         load_atlas(atlas_files(atlas), **({"table": table} if table else {})),
         conditions=default_conditions(hcp, tasks, conditions),
         window=window,
         lag=lag,
         merge=merge,
-        cv=cv or default_cv(runs),
+        cv=cv or default_cv(found),
         n_folds=folds,
         method=method,
         screening_percentile=screening,
@@ -200,30 +241,38 @@ def run(
         confounds=confounds.split(",") if confounds and "," in confounds else confounds,
         extraction={
             "scrub_mm": scrub,
-            "label": "task" if len(tasks) > 1 else "condition",
+            "label": label or ("task" if len(tasks) > 1 else "condition"),
             "n_jobs": n_jobs,
             "cache": cache,
             "client": cluster,
         },
         random_state=seed,
         verbose=True,
-    ).fit(runs)
+    ).fit(found)
+    truth = truth_of(hcp, tasks, decoder)
+    examine(decoder, statistics=statistics, trust=trust, truth=truth)
     say("writing maps, figures and the report")
-    report = decoder.generate_report(out, truth=truth_of(hcp, tasks, decoder))
+    report = decoder.generate_report(out, truth=truth)
     _print_summary(out, report)
 
 
 @app.command()
 def reproduce(
-    experiment: Annotated[str, typer.Argument(help="boxes or moving-box.")],
+    experiment: Annotated[
+        str, typer.Argument(help="boxes, moving-box, mnist, majority or hcp-like.")
+    ],
     quick: Annotated[bool, typer.Option(help="A few minutes; says what it leaves out.")] = False,
     seeds: Annotated[int, typer.Option(help="How many seeds.")] = 5,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Folder with mnist and fashion_mnist as idx files; else NEUROSAL_DATA."),
+    ] = None,
     out: Out = Path("neurosal-reproduce"),
 ) -> None:
     """Run a published experiment and print our numbers beside the published ones."""
     from neurosal.experiments import reproduce as run_experiment
 
-    table = run_experiment(experiment, out=out, quick=quick, seeds=seeds)
+    table = run_experiment(experiment, out=out, quick=quick, seeds=seeds, data=data)
     print(table.read_text(encoding="utf-8"))
     print(f"table              {table}")
 
@@ -276,11 +325,17 @@ def _print_summary(out: Path, report: Path) -> None:
     """Print what the user wants to know first."""
     metrics = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
     print(f"windows            {metrics['n_windows']} in {metrics['n_folds']} folds")
-    print(f"accuracy           {metrics['accuracy']:.3f}  (chance {metrics['chance']:.3f})")
+    p = f", p = {metrics['accuracy_p']:.2g}" if "accuracy_p" in metrics else ""
+    print(f"accuracy           {metrics['accuracy']:.3f}  (chance {metrics['chance']:.3f}{p})")
     print(f"baseline accuracy  {metrics['baseline_accuracy']:.3f}  ({metrics['baseline']})")
     if "truth_aupr" in metrics:
         print(
             f"truth recovery     AUPR {metrics['truth_aupr']:.3f}  "
             f"(random map {metrics['truth_aupr_random']:.3f})"
         )
+    trust = [check["verdict"] for check in metrics.get("trust", {}).values()]
+    if trust:
+        flagged = [name for name, c in metrics["trust"].items() if c["verdict"] == "flagged"]
+        what = f"flagged: {', '.join(flagged)}" if flagged else "nothing flagged"
+        print(f"trust card         {trust.count('passed')} passed; {what}")
     print(f"report             {report}")

@@ -1,15 +1,26 @@
 """What the command line makes of its options before the work begins."""
 
 import json
+import os
 import tomllib
+from functools import partial
 from pathlib import Path
 
 import typer
 
-from neurosal.errors import ArgumentError, DataError
+from neurosal import __version__
+from neurosal.errors import ArgumentError, DataError, NeurosalError
 from neurosal.progress import say
 
-SEVERAL = ("--conditions", "--subjects", "--task")
+SEVERAL = ("--conditions", "--exclude", "--runs", "--sessions", "--subjects", "--task")
+WHICH_RUNS = (
+    *("derivatives", "space", "resolution", "desc", "kind", "task", "subjects", "exclude"),
+    *("sessions", "runs", "event_column"),
+)
+STATISTICS = ("max-t", "fdr", "cluster", "none")
+TRUST = ("quick", "full", "none")
+LEAST_SUBJECTS = 6  # no sign flip of fewer can reach .05
+ONLY_BIDS = ("derivatives", "space", "resolution", "desc", "sessions", "event_column")
 
 
 def repeat_flags(arguments: list[str]) -> list[str]:
@@ -88,56 +99,55 @@ def config_callback(context: typer.Context, path: Path | None) -> Path | None:
 
 
 def write_config(path: Path, options: dict) -> None:
-    """Write the options of a run, so that ``--config`` can repeat it.
+    """Write the options of a run, so that ``--config`` can repeat it from any folder.
 
     Parameters
     ----------
     path : pathlib.Path
         The TOML file.
     options : dict
-        Name to value; None is left out.
+        Name to value; None is left out. Paths, and atlas files, are written from the root on.
 
     Examples
     --------
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "config.toml"
-    >>> write_config(path, {"hcp": Path("study"), "task": ["MOTOR"], "lag": 5.0, "window": None})
+    >>> write_config(path, {"hcp": Path("/data"), "task": ["MOTOR"], "lag": 5.0, "window": None})
     >>> print(path.read_text())
-    hcp = "study"
+    # neurosal ...: to repeat this run, type: neurosal run --config config.toml --out FOLDER
+    hcp = "/data"
     task = ["MOTOR"]
     lag = 5.0
     """
-    lines = [
-        f"{name} = {json.dumps(value, default=str, ensure_ascii=False)}\n"
-        for name, value in options.items()
-        if value is not None
-    ]
+    head = f"# neurosal {__version__}: to repeat this run, type: "
+    lines = [f"{head}neurosal run --config {path.name} --out FOLDER\n"]
+    for name, value in options.items():
+        value = _absolute_atlas(value) if name == "atlas" else value
+        value = os.path.abspath(value) if isinstance(value, Path) else value
+        if value is not None:
+            lines.append(f"{name} = {json.dumps(value, default=str, ensure_ascii=False)}\n")
     path.write_text("".join(lines), encoding="utf-8")
 
 
-def find_runs(
-    hcp: Path | None,
-    bids: Path | None,
-    derivatives: str | None,
-    *,
-    space: str | None,
-    kind: str | None,
-    task: list[str] | None,
-    subjects: list[str] | None,
-) -> list:
+def _absolute_atlas(atlas: str) -> str:
+    """Write the files of an atlas from the root on; a name stays as it is."""
+    files = atlas_files(atlas)
+    files = [files] if isinstance(files, str) else files
+    if not all(Path(one).is_file() for one in files):
+        return atlas
+    return ",".join(os.path.abspath(one) for one in files)
+
+
+def find_runs(hcp: Path | None, bids: Path | None, **which: object) -> list:
     """Find the runs of the one study that was named.
 
     Parameters
     ----------
     hcp, bids : pathlib.Path or None
         The study's root; one of them.
-    derivatives, space : str or None
-        See :func:`neurosal.find_bids_runs`.
-    kind : {'volume', 'cifti', 'surface'} or None
-        See :func:`neurosal.find_hcp_runs` and :func:`neurosal.find_bids_runs`; None takes volumes
-        of HCP, and what there is of BIDS.
-    task, subjects : list of str or None
-        Which runs.
+    **which
+        Arguments of :func:`neurosal.find_hcp_runs` or :func:`neurosal.find_bids_runs`; None is
+        left out.
 
     Returns
     -------
@@ -147,21 +157,31 @@ def find_runs(
     Raises
     ------
     ArgumentError
-        If neither or both studies are named, or no task.
+        If neither or both studies are named, no task, or what only the other layout has.
+
+    Examples
+    --------
+    >>> find_runs(None, None, task=["MOTOR"])
+    Traceback (most recent call last):
+        ...
+    neurosal.errors.ArgumentError: Give either --hcp ROOT or --bids ROOT, and only one of them.
     """
     from neurosal.loaders.bids import find_bids_runs
     from neurosal.loaders.hcp import find_hcp_runs
 
     if (hcp is None) == (bids is None):
         raise ArgumentError("Give either --hcp ROOT or --bids ROOT, and only one of them.")
-    if not task:
+    which = {name: value for name, value in which.items() if value not in (None, [])}
+    if "task" not in which:
         raise ArgumentError("Give --task NAME, as in the file names (MOTOR, objectviewing, ...).")
-    tasks = task[0] if len(task) == 1 else task
-    if hcp is not None:
-        return find_hcp_runs(hcp, task=tasks, subjects=subjects, kind=kind or "volume")
-    return find_bids_runs(
-        bids, task=tasks, space=space, derivatives=derivatives, subjects=subjects, kind=kind
-    )
+    if len(which["task"]) == 1:
+        which["task"] = which["task"][0]
+    if bids is not None:
+        return find_bids_runs(bids, **which)
+    foreign = [f"--{name.replace('_', '-')}" for name in which if name in ONLY_BIDS]
+    if foreign:
+        raise ArgumentError(f"{', '.join(foreign)}: only studies in BIDS have these; leave it out.")
+    return find_hcp_runs(hcp, **which)
 
 
 def atlas_files(atlas: str) -> str | tuple[str, ...]:
@@ -254,7 +274,7 @@ def truth_of(hcp: Path | None, task: list[str], decoder: object) -> object:
     """
     from neurosal.loaders.simulate import load_truth, truth_mask
 
-    if hcp is None or len(task) > 1:
+    if hcp is None or len(task) > 1 or (decoder.extraction or {}).get("label") == "task":
         return None
     truth = load_truth(hcp, task=task[0])
     if truth is None:
@@ -264,3 +284,39 @@ def truth_of(hcp: Path | None, task: list[str], decoder: object) -> object:
         return None
     times = decoder.windows_["time"].to_numpy()
     return truth_mask(truth, conditions=decoder.conditions, time_s=times)
+
+
+def examine(decoder: object, *, statistics: str, trust: str, truth: object = None) -> None:
+    """Ask a fitted decoder what the report is to answer; what cannot be asked is said.
+
+    Parameters
+    ----------
+    decoder : SaliencyDecoder
+        Fitted.
+    statistics : {'max-t', 'fdr', 'cluster', 'none'}
+        How maps are tested over subjects.
+    trust : {'quick', 'full', 'none'}
+        Which checks of the maps are made.
+    truth : xarray.DataArray of bool, optional
+        The true cells, where they are known.
+
+    Examples
+    --------
+    >>> examine(None, statistics="none", trust="none")
+    """
+    asked = {}
+    if statistics != "none":
+        asked["test of the accuracy"] = decoder.accuracy_test
+        n_subjects = len(set(decoder.windows_["subject"].to_numpy().tolist()))
+        if n_subjects >= LEAST_SUBJECTS:
+            asked["statistics over subjects"] = partial(decoder.group_test, correction=statistics)
+        else:
+            say(f"statistics over subjects left out: {LEAST_SUBJECTS} are needed, not {n_subjects}")
+    if trust != "none":
+        asked["trust card"] = partial(decoder.trust_card, trust, truth=truth)
+    for name, ask in asked.items():
+        say(name)
+        try:
+            ask()
+        except NeurosalError as error:
+            say(f"{name} left out: {error}")

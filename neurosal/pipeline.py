@@ -1,15 +1,23 @@
 """From runs to labelled windows: parcellate, clean and cut, in one call."""
 
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import xarray as xr
 
-from neurosal.errors import ArgumentError, DataError
+from neurosal.errors import ArgumentError, DataError, check_one_of
+from neurosal.loaders.blocks import REST
 from neurosal.loaders.confounds import clean_series
-from neurosal.loaders.events import concat_windows, default_window, make_windows
+from neurosal.loaders.events import LABELS, concat_windows, default_window, make_windows
+from neurosal.loaders.rest import measure_from_rest
+from neurosal.loaders.run_warnings import RunWarning, collected, warn_once
 from neurosal.loaders.runs import Run
 from neurosal.loaders.strategies import load_strategy
 from neurosal.parcellation.series import iterate_runs
+
+#: How notes begin that are true of most studies.
+_USUAL = ("empty event files", "repetition time from the header")
 
 
 def extract_windows(
@@ -30,6 +38,11 @@ def extract_windows(
     verbose: bool = False,
 ) -> xr.DataArray:
     """Turn runs into labelled windows, z-scored within each run.
+
+    Windows that are labelled by task are measured from the run's frames at rest, see
+    :func:`~neurosal.loaders.rest.measure_from_rest`: a run is of one task, so that its own mean
+    would take away what the task does throughout. What is odd about several runs is told in one
+    warning.
 
     Parameters
     ----------
@@ -82,19 +95,73 @@ def extract_windows(
     runs = list(runs)
     if not runs:
         raise ArgumentError("runs is empty: there is nothing to decode. Give at least one run.")
+    check_one_of("label", label, LABELS)
     window = window or default_window(runs, conditions, merge=merge)
     cut = {"window": window, "lag": lag, "conditions": conditions, "merge": merge, "label": label}
-    parts = []
+    clean = {"high_pass": high_pass, "confounds": confounds, "scrub_mm": scrub_mm}
+    parts, odd = [], _notes(runs)
     series = iterate_runs(runs, atlas, n_jobs=n_jobs, cache=cache, client=client, progress=verbose)
-    for run, found in zip(runs, series, strict=True):
-        regressors, kept = load_strategy(run, confounds, scrub_mm=scrub_mm)
-        options = {"t_r": run.t_r, "high_pass": high_pass, "sample_mask": kept}
-        clean = clean_series(found, regressors, name=run.label, **options)
-        parts.append(make_windows(clean, run, **cut))
+    try:
+        for run, found in zip(runs, series, strict=True):
+            with collected(odd), _naming(run):
+                parts.append(_windows_of(found, run, clean, cut))
+    finally:
+        warn_once(odd, len(runs))
     parts = [part for part in parts if part.sizes["sample"]]
     if not parts:
         raise DataError(
             f"No window of {window:g} s fits into any of the {len(runs)} run(s). "
             "Choose a shorter window, a smaller lag, or other conditions."
         )
-    return concat_windows(parts)
+    windows = concat_windows(parts)
+    _warn_without_windows(windows, conditions)
+    return windows
+
+
+def _notes(runs: Sequence[Run]) -> list[RunWarning]:
+    """Gather what the loader noted, but for what is usual."""
+    found = []
+    for run in runs:
+        notes = "; ".join(note for note in run.notes if not note.startswith(_USUAL))
+        if notes:
+            warning = RunWarning(
+                run.label, "come with notes", notes, "neurosal inspect lists them all."
+            )
+            found.append(warning)
+    return found
+
+
+def _warn_without_windows(windows: xr.DataArray, conditions: Mapping | None) -> None:
+    """Warn of conditions that were asked for and of which no run has a window."""
+    own = windows["block" if "block" in windows.coords else "condition"].values
+    lacking = [name for name in conditions or () if name not in own]
+    if lacking:
+        gaps = f"no gap between events lasts {windows.attrs['window']:g} s, or "
+        warnings.warn(
+            f"No run has a window of {', '.join(lacking)}: {gaps if REST in lacking else ''}there "
+            "are no such events, or all were dropped. Choose a shorter window or other conditions.",
+            stacklevel=3,
+        )
+
+
+def _windows_of(series: xr.DataArray, run: Run, clean: dict, cut: dict) -> xr.DataArray:
+    """Clean a run's series and cut it into windows."""
+    confounds, kept = load_strategy(run, clean["confounds"], scrub_mm=clean["scrub_mm"])
+    options = {"t_r": run.t_r, "high_pass": clean["high_pass"], "sample_mask": kept}
+    series = clean_series(series, confounds, name=run.label, **options)
+    if cut["label"] == "task":
+        series = measure_from_rest(series, run, lag=cut["lag"])
+    return make_windows(series, run, **cut)
+
+
+@contextmanager
+def _naming(run: Run) -> Iterator[None]:
+    """Put the run's name and file into an error that has neither."""
+    try:
+        yield
+    except DataError as error:
+        text = str(error)
+        if run.image_name in text:
+            raise
+        where = "" if run.label in text else f"{run.label}: "
+        raise DataError(f"{where}{text} The run is {run.image_name}.") from error

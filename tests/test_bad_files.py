@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import tempfile
+import warnings
 from pathlib import Path
 
 import h5py
@@ -172,6 +173,75 @@ def test_a_checkpoint_for_which_there_is_no_room_is_named(tmp_path, rng):
         with pytest.raises(DataError, match=r"Cannot write .*small/training"):
             neurosal.InputCellClassifier(training=training).fit(x, y)
         assert not [path for path in disk.rglob("*") if path.is_file()]
+
+
+# ------------------------------------------------------------------------- a damaged checkpoint
+
+
+def _change(content, where):
+    return content[:where] + bytes([content[where] ^ 1]) + content[where + 1 :]
+
+
+def _other_state(content):
+    size = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + size])
+    header["__metadata__"]["state"] = json.dumps({"history": [{"$eval": EVIL}], "groups": EVIL})
+    text = json.dumps(header).encode()
+    return len(text).to_bytes(8, "little") + text + content[8 + size :]
+
+
+DAMAGES = {
+    "empty": lambda content: b"",
+    "cut": lambda content: content[: len(content) // 2],
+    "cut in the header": lambda content: content[:50],
+    "a flipped bit in a weight": lambda content: _change(content, len(content) - 3),
+    "a flipped bit in the header": lambda content: _change(content, 20),
+    "a length of petabytes": lambda content: b"\xff" * 8 + content[8:],
+    "a pickle": lambda content: b"cos\nsystem\n(S'touch pwned'\ntR.",
+    "another state": _other_state,
+    "deep": lambda content: len(DEEP).to_bytes(8, "little") + DEEP.encode(),
+}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Data, a folder with a checkpoint, and the logits of an undisturbed training."""
+    generator, folder = np.random.default_rng(0), tmp_path_factory.mktemp("training")
+    x, y = generator.normal(size=(20, 5, 3)), np.repeat(["a", "b"], 10)
+    training = Training(max_epochs=2, checkpoint=folder)
+    classifier = neurosal.InputCellClassifier(training=training, random_state=0).fit(x, y)
+    return x, y, folder, classifier.logits(x)
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_checkpoint_is_told_by_name_and_trained_anew(
+    trained, tmp_path, monkeypatch, damage
+):
+    x, y, folder, expected = trained
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(folder, tmp_path / "training")
+    (path,) = (tmp_path / "training").glob("*.safetensors")
+    path.write_bytes(DAMAGES[damage](path.read_bytes()))
+    training = Training(max_epochs=2, checkpoint=tmp_path / "training")
+    classifier = neurosal.InputCellClassifier(training=training, random_state=0)
+    with pytest.warns(UserWarning, match=rf"{path.name} is damaged and its training begins anew"):
+        classifier.fit(x, y)
+    np.testing.assert_array_equal(classifier.logits(x), expected)
+    assert len(classifier.history_) == 2
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        classifier.fit(x, y)
+    assert [one.name for one in tmp_path.iterdir()] == ["training"]
+    assert len(list((tmp_path / "training").iterdir())) == 1
+
+
+def test_a_checkpoint_that_may_not_be_read_is_named(trained, public):
+    x, y, folder, _ = trained
+    shutil.copytree(folder, public / "training")
+    (path,) = (public / "training").glob("*.safetensors")
+    training = Training(max_epochs=2, checkpoint=public / "training")
+    with locked(path), pytest.raises(DataError, match=rf"Cannot read .*{path.name}"):
+        neurosal.InputCellClassifier(training=training, random_state=0).fit(x, y)
 
 
 # --------------------------------------------------------------------------- data is only ever data

@@ -77,6 +77,27 @@ def test_hcp_events_out_of_order_before_the_start_after_the_end_and_over_each_ot
     assert "share more than half of their frames" in told
 
 
+def test_what_the_loader_noted_is_told_with_the_windows(tmp_path, rng):
+    root = write_bids(tmp_path, rng, subjects=("01", "02", "03"))
+    for path in root.rglob("*_events.tsv"):
+        path.write_text(path.read_text() + "100\t8\tn/a\n")
+    runs = neurosal.find_bids_runs(root, task="faces")
+    atlas = neurosal.load_atlas(write_atlas(tmp_path / "x_dseg.nii.gz"))
+    with pytest.warns(UserWarning, match=r"3 of 3 runs come with notes\..*1 of 9 rows dropped"):
+        neurosal.extract_windows(runs, atlas, window=8.0)
+
+
+def test_conditions_without_a_window_are_told(tmp_path, rng):
+    runs = neurosal.find_bids_runs(write_bids(tmp_path, rng), task="faces")
+    atlas = neurosal.load_atlas(write_atlas(tmp_path / "x_dseg.nii.gz"))
+    words = r"No run has a window of rest: no gap between events lasts 8 s, or .*shorter window"
+    with pytest.warns(UserWarning, match=words):
+        neurosal.extract_windows(runs, atlas, conditions={"fäce": ["fäce"], "rest": []})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        neurosal.extract_windows(runs, atlas, conditions={"fäce": ["fäce"], "rest": []}, window=4.0)
+
+
 # --------------------------------------------------------------------------------------- the atlas
 
 
@@ -135,6 +156,31 @@ def test_a_repetition_time_that_is_no_number_is_refused(tmp_path, rng):
 # ------------------------------------------------------------------------- regions without signal
 
 
+def test_what_is_odd_about_several_runs_is_told_once(tmp_path, rng):
+    root = write_bids(tmp_path, rng, subjects=("01", "02", "03", "04", "05"))
+    runs = neurosal.find_bids_runs(root, task="faces")
+    for run in runs[1:]:
+        image = nib.load(run.img)
+        data = image.get_fdata(dtype=np.float32)
+        data[LABELS == 3], data[LABELS == 7] = 0, 5
+        nib.save(nib.Nifti1Image(data, image.affine, image.header), run.img)
+    atlas = neurosal.load_atlas(write_atlas(tmp_path / "x_dseg.nii.gz"))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        windows = neurosal.extract_windows(runs, atlas, window=40.0)
+    texts = [str(one.message) for one in caught]
+    assert len(texts) == 4
+    for start, names in (
+        ("4 of 5 runs lack regions of x", ["zeros: Gyrus é. The first is ", "sub-02_task-faces"]),
+        ("4 of 5 runs have regions that are 0", ["sub-02 task-faces: ", "b 名", "and 2 more"]),
+        ("5 of 5 runs have windows that were dropped", ["sub-01 task-faces: 1 windows dropped"]),
+        ("5 of 5 runs have windows that share much", ["Choose conditions", "and 3 more"]),
+    ):
+        (text,) = [text for text in texts if text.startswith(start)]
+        assert all(name in text for name in names)
+    assert len(windows.attrs["dropped"]) == 5
+
+
 def test_silent_and_constant_regions_are_told_with_the_run(tmp_path, rng):
     root = write_bids(tmp_path / "bids", rng)
     (run,) = neurosal.find_bids_runs(root, task="faces")
@@ -183,6 +229,32 @@ def test_cosines_among_the_confounds_are_not_taken_twice(rng):
     known = np.column_stack([np.ones(n_times), frames, *slow, table["motion"]])
     rest = series.values - known @ np.linalg.lstsq(known, series.values, rcond=None)[0]
     np.testing.assert_allclose(clean.values, rest, atol=1e-5)
+
+
+@pytest.mark.parametrize("scrubbed", [False, True])
+def test_confounds_and_cosines_that_use_up_all_frames_are_refused_with_counts(
+    tmp_path, rng, scrubbed
+):
+    root = write_bids(tmp_path, rng)
+    (run,) = neurosal.find_bids_runs(root, task="faces")
+    names = [f"noise{k}" for k in range(35 if scrubbed else 49)]
+    table = pd.DataFrame(rng.normal(size=(60, len(names))), columns=names)
+    table["framewise_displacement"] = np.where(np.arange(60) % 4 == 3, 1.0, 0.0)
+    run = replace(run, confounds=table)
+    atlas = neurosal.load_atlas(write_atlas(tmp_path / "x_dseg.nii.gz"))
+    options = {"window": 8.0, "confounds": names, "scrub_mm": 0.5 if scrubbed else None}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        kept = neurosal.extract_windows([run], atlas, high_pass=0.008, **options)
+    assert float(kept.std()) > 0
+    told = {
+        False: "49 confounds and 9 slow cosines leave nothing of 60 frames. ",
+        True: "35 confounds and 9 slow cosines leave nothing of 45 frames that are left of 60 ",
+    }
+    with pytest.raises(DataError, match=told[scrubbed]) as error:
+        neurosal.extract_windows([run], atlas, high_pass=0.04, **options)
+    assert run.label in str(error.value)
+    assert str(run.img) in str(error.value)
 
 
 def test_a_run_too_short_for_the_cut_off_is_told(rng):

@@ -104,7 +104,7 @@ def study(tmp_path_factory):
     return root
 
 
-def words(study, out, *more):
+def typed_words(study, out, *more):
     """What the user types."""
     return [str(word) for word in (
         "run", "--hcp", study / "study", "--task", "MOTOR", "--conditions", "lh", "rh", "--window",
@@ -115,7 +115,7 @@ def words(study, out, *more):
 def typed(*arguments):
     """Type it here; it must end well."""
     with pytest.raises(SystemExit) as stop:
-        main(words(*arguments))
+        main(typed_words(*arguments))
     assert not stop.value.code
 
 
@@ -124,7 +124,7 @@ def start(killer, cache, *arguments):
     lines = [line[8:] for line in KILLERS[killer].splitlines()]
     code = CHILD.format(killer="\n".join(lines))
     threads = {"OMP_NUM_THREADS": str(torch.get_num_threads())}
-    command = [sys.executable, "-c", code, str(cache), str(EPOCHS), *words(*arguments)]
+    command = [sys.executable, "-c", code, str(cache), str(EPOCHS), *typed_words(*arguments)]
     return subprocess.Popen(
         command, env=os.environ | threads, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
         start_new_session=True,
@@ -219,24 +219,35 @@ def test_killed_work_goes_on_where_it_stopped(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("survivors", ["none", "workers"])
 def test_killed_processes_side_by_side_lose_nothing_that_was_finished(
-    study, undisturbed, work, tmp_path
+    study, undisturbed, work, tmp_path, survivors
 ):
+    """Also where only the parent dies: its workers finish what they have, and hold nothing."""
     cache = tmp_path / "cache"
     more = ("--cache", cache, "--n-jobs", "2")
     child = start("nothing", cache, study, tmp_path / "out", *more)
     limit = time.monotonic() + 120
     while not changes(cache, "series-*.nc") and time.monotonic() < limit:
         time.sleep(0.001)
-    os.killpg(child.pid, signal.SIGKILL)
-    child.communicate(timeout=60)
+    if survivors == "none":
+        os.killpg(child.pid, signal.SIGKILL)
+    child.kill()
+    child.wait(timeout=60)
     before = changes(cache, "series-*.nc")
     assert before
-    typed(study, tmp_path / "out", "--cache", cache)
+    try:
+        typed(study, tmp_path / "out", "--cache", cache, *(more[2:] if survivors != "none" else ()))
+    finally:
+        if survivors != "none":
+            os.killpg(child.pid, signal.SIGKILL)
     assert results(tmp_path / "out") == undisturbed
-    assert work.runs == 6 - len(before)
     after = changes(cache, "series-*.nc")
-    assert {name: after[name] for name in before} == before
+    assert len(after) == 6
+    if survivors == "none":
+        assert work.runs == 6 - len(before)
+        assert {name: after[name] for name in before} == before
+    assert not [path for path in cache.rglob("*") if "part" in path.name]
 
 
 @pytest.mark.slow
@@ -282,6 +293,63 @@ def test_an_image_that_changed_is_read_again(finished, study, undisturbed, work,
     assert results(tmp_path / "two")[0] != undisturbed[0]
 
 
+def test_a_broken_file_is_named_and_what_was_done_before_it_is_kept(
+    study, undisturbed, work, tmp_path, capfd
+):
+    shutil.copytree(study, tmp_path / "copy", copy_function=os.link)
+    path = next((tmp_path / "copy" / "study" / "3").rglob("tfMRI_MOTOR_LR.nii.gz"))
+    whole = path.read_bytes()
+    path.unlink()
+    path.write_bytes(whole[:-2000])
+    more = ("--cache", tmp_path / "cache")
+    with pytest.raises(SystemExit) as stop:
+        main(typed_words(tmp_path / "copy", tmp_path / "out", *more))
+    assert stop.value.code == 2
+    assert str(path) in capfd.readouterr().err.splitlines()[-1]
+    kept = changes(tmp_path / "cache", "series-*.nc")
+    assert (work.runs, len(kept)) == (5, 4)
+
+    work.runs = 0
+    typed(tmp_path / "copy", tmp_path / "out", *more, "--exclude", "3")
+    assert work.runs == 0
+    path.write_bytes(whole)
+    typed(tmp_path / "copy", tmp_path / "out", *more)
+    assert work.runs == 2
+    assert results(tmp_path / "out") == undisturbed
+    after = changes(tmp_path / "cache", "series-*.nc")
+    assert {name: after[name] for name in kept} == kept
+
+
 def test_two_jobs_give_the_bits_of_one(study, undisturbed, tmp_path):
     typed(study, tmp_path, "--n-jobs", "2")
     assert results(tmp_path) == undisturbed
+
+
+def test_a_cluster_of_two_workers_gives_the_bits_of_one_process(study, undisturbed, tmp_path):
+    distributed = pytest.importorskip("distributed")
+    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
+    with distributed.LocalCluster(host="127.0.0.1", **options) as cluster:
+        address = cluster.scheduler_address
+        assert address.startswith("tcp://")
+        typed(study, tmp_path / "tcp", "--cluster", address, "--cache", tmp_path / "cache")
+        before = changes(tmp_path / "cache", "series-*.nc")
+        address = address.replace("tcp://", "dask://")
+        typed(study, tmp_path / "dask", "--cluster", address, "--cache", tmp_path / "other")
+        typed(study, tmp_path / "kept", "--cluster", address, "--cache", tmp_path / "cache")
+    assert len(before) == len(changes(tmp_path / "other", "series-*.nc")) == 6
+    assert changes(tmp_path / "cache", "series-*.nc") == before
+    for name in ("tcp", "dask", "kept"):
+        assert results(tmp_path / name) == undisturbed
+    assert f'cluster = "{address}"' in (tmp_path / "dask" / "config.toml").read_text()
+
+
+def test_a_cluster_that_is_not_there_or_no_address_is_refused_in_words(study, tmp_path, capfd):
+    pytest.importorskip("distributed")
+    for words, told in (
+        (("--cluster", "slurm"), "'slurm': no dask scheduler answers there"),
+        (("--cluster", "dask://127.0.0.1:9", "--n-jobs", "2"), "exclude each other"),
+    ):
+        with pytest.raises(SystemExit) as stop:
+            main(typed_words(study, tmp_path, *words))
+        assert stop.value.code == 2
+        assert told in capfd.readouterr().err

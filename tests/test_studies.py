@@ -334,16 +334,34 @@ def test_two_tasks_are_told_apart(two_tasks, tmp_path):
     assert counts == {"MOTOR": 2 * 2 * 10, "EMOTION": 2 * 2 * 5}  # the last block leaves
     assert set(windows["block"].to_numpy()) == {"lf", "rf", "lh", "rh", "t", "fear", "neut"}
     assert metrics(out)["n_classes"] == 2
-    assert metrics(out)["accuracy"] > metrics(out)["chance"] + 0.05
+    assert metrics(out)["accuracy"] > metrics(out)["chance"] + 0.15
     assert set(importance(out).index) == {"MOTOR", "EMOTION"}
     assert "truth_aupr" not in metrics(out)
+
+
+@pytest.mark.slow
+def test_three_tasks_are_told_apart_by_responses_of_the_default_size(tmp_path, capfd):
+    atlas, tasks = neurosal.load_atlas("dosenbach160"), ("GAMBLING", "RELATIONAL", "SOCIAL")
+    with pytest.warns(UserWarning, match="No voxel of the grid"):
+        root = neurosal.simulate_hcp(
+            tmp_path / "study", labels=atlas.labels, regions=atlas.regions, task=tasks,
+            n_subjects=3, voxel_size=8.0, seed=1,
+        )  # fmt: skip
+    neurosal_run("--hcp", root, "--task", "all", "--window", "12", "--out", tmp_path / "out")
+    found = metrics(tmp_path / "out")
+    assert (found["n_classes"], found["n_folds"]) == (3, 3)
+    assert found["chance"] == pytest.approx(0.4)
+    assert found["accuracy"] > 0.7
+    windows = load_array(tmp_path / "out" / "windows.nc")
+    assert windows.attrs["measured_from"] == "rest"
+    assert "too little rest" not in capfd.readouterr().err
 
 
 def test_all_tasks_are_those_that_are_there(two_tasks, tmp_path, monkeypatch):
     classes = []
 
-    def stop(self, known):
-        classes.extend(sorted(set(known["condition"].to_numpy())))
+    def stop(self, *arguments):
+        classes.extend(sorted(set(self.windows_["condition"].to_numpy())))
         raise neurosal.errors.DataError("enough")
 
     monkeypatch.setattr("neurosal.decoder.SaliencyDecoder._cross_validate", stop)
@@ -370,7 +388,14 @@ def test_inspect_tells_what_each_study_holds(grays, two_tasks, tmp_path, capfd):
     assert "(HCP): 2 subjects, 1 task, 4 runs" in told
     shutil.copytree(two_tasks, tmp_path / "torn")
     next((tmp_path / "torn").rglob("tfMRI_MOTOR_LR.nii.gz")).unlink()
-    assert "missing image" in inspected(capfd, tmp_path / "torn")
+    for path in (tmp_path / "torn").rglob("tfMRI_EMOTION*.nii.gz"):
+        path.unlink()
+    told = inspected(capfd, tmp_path / "torn")
+    assert "missing image (5)" in told
+    assert "... and 2 more" in told
+    told = inspected(capfd, tmp_path / "torn", "--all")
+    assert told.count(" holds no tfMRI_") == 5
+    assert "more" not in told
 
 
 def test_inspect_of_a_folder_that_is_no_study(tmp_path, capfd):

@@ -72,7 +72,7 @@ films = {"people": ["mental"], "random": ["rnd"]}
 # %% [markdown]
 # ## Frames to leave out
 #
-# The HCP measures how far the head moved since the frame before (`Movement_RelativeRMS.txt`).
+# The HCP measures how far the head moved since the frame before (`Movement_RelativeRMS.txt`, mm).
 # Frames above a threshold take no part in cleaning and are bridged by a straight line; windows with
 # too many of them are dropped.
 
@@ -105,9 +105,13 @@ print(dict(social.sizes), social["condition"].to_series().value_counts().to_dict
 # %% [markdown]
 # ## Windows of both tasks, labelled by task
 #
-# With `label="task"` every block is labelled by the task it belongs to. The runs of the social task
-# are read from the cache this time: it holds a small file for each run, and a run is averaged again
-# only if its image or the atlas has changed.
+# With `label="task"` every block is labelled by the task it belongs to, and measured from the run's
+# rest: the mean of the frames that no event reaches is 0. A run is of one task, so that z-scoring
+# alone would take away what the task does throughout, and the blocks of different tasks would look
+# much alike. Runs with less than 10 s of rest (LANGUAGE has none) stay as they are, with a warning.
+#
+# The runs of the social task are read from the cache this time: it holds a small file for each run,
+# and a run is averaged again only if its image or the atlas has changed.
 
 # %%
 windows = neurosal.extract_windows(
@@ -130,7 +134,8 @@ print(len(windows.attrs["dropped"]), "windows dropped; the first:", windows.attr
 # ## Which task was it?
 #
 # Whole subjects are held out. The mean of each region over the window is enough for a first look;
-# `neurosal.SaliencyDecoder(atlas, extraction={"label": "task"})` is the way to a map.
+# `neurosal.SaliencyDecoder(atlas, extraction={"label": "task"})` is the way to a map, and in the
+# shell `neurosal run --hcp ROOT --task EMOTION SOCIAL`, or `--task all`.
 
 # %%
 features = windows.mean("time").to_numpy()

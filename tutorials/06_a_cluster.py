@@ -1,9 +1,10 @@
 # %% [markdown]
 # # Many cores, many machines
 #
-# A thousand subjects are two thousand runs and a million windows. Three things make that bearable:
-# runs are averaged side by side, nothing is averaged twice, and the windows stay on disk while a
-# network learns from them. Everything here works the same on a laptop and on a cluster.
+# A thousand subjects of the HCP are two thousand runs of each task, and a hundred thousand windows
+# of all seven. Three things make that bearable: runs are averaged side by side, nothing is averaged
+# twice, and the windows stay on disk while a network learns from them and is explained. Everything
+# here works the same on a laptop and on a cluster.
 
 # %%
 import importlib.util
@@ -33,7 +34,10 @@ movements = {name: [name] for name in ("lf", "rf", "lh", "rh", "t")}
 #
 # `n_jobs` is a number of processes; -1 is one a core. Each finished run goes to the cache at once,
 # from the process that did it. Kill the script at any point and start it again: it goes on with the
-# runs that are missing.
+# runs that are missing. Workers whose parent was killed finish what they have in hand, hold nothing
+# that a new start needs, and end by themselves within five minutes. A run that cannot be read is
+# named; `on_error="warn"` goes on without it. In the shell, `neurosal run --exclude SUBJECT` leaves
+# the subject out.
 
 
 # %%
@@ -130,12 +134,13 @@ def to_disk(runs, atlas):
 # ## Learn from the disk
 #
 # `StreamedWindows` reads a few chunks at a time and mixes their samples, so that memory does not
-# grow with the study. Indexing it by subject reads nothing.
+# grow with the study. Indexing it by subject reads nothing. `explain` too reads from the store, and
+# with `out` it writes the maps to a file as they are made.
 
 
 # %%
 def learn(windows):
-    """Train on three subjects from disk, and test on the fourth."""
+    """Train on three subjects from disk, test on the fourth, and explain all to a file."""
     streamed = StreamedWindows(windows, chunk=16, mixed=4)
     condition, subject = windows["condition"].values, windows["subject"].values
     unseen = subject == subject[-1]
@@ -143,6 +148,10 @@ def learn(windows):
     classifier.fit(streamed[np.flatnonzero(~unseen)], condition[~unseen])
     predicted = classifier.predict(streamed[np.flatnonzero(unseen)])
     print(f"accuracy {np.mean(predicted == condition[unseen]):.2f}, chance 0.20")
+    maps = neurosal.explain(
+        classifier, windows, out=out / "maps.npy", batch_size=64, n_steps=10, progress=False
+    )
+    print("maps:", dict(maps.sizes), "in", (out / "maps.npy").name)
 
 
 # %% [markdown]

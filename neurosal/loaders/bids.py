@@ -59,6 +59,7 @@ def find_bids_runs(
     space: str | None = None,
     derivatives: str | Path | None = None,
     subjects: list[str] | None = None,
+    exclude: Sequence[str] | None = None,
     resolution: str | None = None,
     sessions: Sequence[str] | None = None,
     runs: Sequence[str] | None = None,
@@ -83,6 +84,8 @@ def find_bids_runs(
         images of ``root`` itself.
     subjects : list of str, optional
         Which subjects, with or without ``sub-``; None takes all.
+    exclude : sequence of str, optional
+        Subjects to leave out.
     resolution : str, optional
         Which ``res-`` or ``den-`` of the images. Where there are several and none is chosen, the
         first by name is taken, and noted.
@@ -128,7 +131,8 @@ def find_bids_runs(
     warn_locked(locked_subjects([root, folder]), subjects)
     wanted = desc if derivatives is None else desc or PREPROCESSED
     images = choose_label(_list(folder, wanted), "task", task, folder)
-    chosen = choose_subjects(sorted({image.entities["sub"] for image in images}), subjects, folder)
+    there = sorted({image.entities["sub"] for image in images})
+    chosen = choose_subjects(there, subjects, folder, exclude=exclude)
     images = [image for image in images if image.entities["sub"] in chosen]
     for entity, labels in (("ses", sessions), ("run", runs)):
         images = images if labels is None else choose_label(images, entity, labels, folder)
@@ -140,7 +144,8 @@ def find_bids_runs(
     _warn_lone(images)
     if derivatives is not None:
         labels = {"task": task, "ses": sessions, "run": runs}
-        _warn_unprocessed(root, images, labels, None if subjects is None else chosen)
+        everyone = subjects is None and exclude is None
+        _warn_unprocessed(root, images, labels, None if everyone else chosen)
     reader = BidsReader(root, folder, event_column, tuple(keep))
     found = [reader.read(image, choices.get(image.identity)) for image in images]
     types = tuple(sorted({name for run in found for name in run.events["trial_type"]}))

@@ -11,6 +11,7 @@ import xarray as xr
 from nilearn.signal import clean, create_cosine_drift
 
 from neurosal.errors import ArgumentError, DataError, check_one_of
+from neurosal.loaders.run_warnings import RunWarning
 from neurosal.loaders.runs import DISPLACEMENTS, Run, shorten
 from neurosal.loaders.scrub import as_mask, fill_scrubbed
 
@@ -183,6 +184,7 @@ def clean_series(
         regressors = None if table is None else _fill(table, len(values), mask)
         if high_pass is not None:
             regressors = _with_cosines(regressors, len(values), t_r, high_pass, name)
+        _check_freedom(regressors, 0 if table is None else table.shape[1], detrend, mask)
         options = {"detrend": detrend, "confounds": regressors, "filter": False}
         cleaned[:, present] = _clean_present(values[:, present], standardize, options, mask)
     kept = slice(None) if mask is None else mask
@@ -289,11 +291,13 @@ def _with_cosines(
     """
     cosines = create_cosine_drift(high_pass, t_r * np.arange(n_volumes))[:, :-1]
     if not cosines.shape[1]:
-        warnings.warn(
-            f"{name}{': ' if name else ''}high_pass {high_pass:g} Hz removes nothing from a run of "
-            f"{n_volumes * t_r:g} s, which is too short for so slow a drift.",
-            stacklevel=3,
+        warning = RunWarning(
+            name,
+            "are too short for the high-pass filter",
+            f"high_pass {high_pass:g} Hz removes nothing from a run of {n_volumes * t_r:g} s, "
+            "which is too short for so slow a drift",
         )
+        warnings.warn(warning, stacklevel=3)
         return regressors
     if regressors is None:
         return cosines
@@ -302,6 +306,28 @@ def _with_cosines(
     left = cosines - known @ np.linalg.lstsq(known, cosines, rcond=None)[0]
     new = (left**2).sum(axis=0) > _SPANNED * (cosines**2).sum(axis=0)
     return np.ascontiguousarray(np.hstack([regressors, cosines[:, new]]))
+
+
+def _check_freedom(
+    regressors: np.ndarray | None, n_confounds: int, detrend: bool, mask: np.ndarray | None
+) -> None:
+    """Refuse to remove so much that nothing can be left."""
+    if regressors is None:
+        return
+    n_frames, n_columns = regressors.shape
+    design = np.column_stack([np.ones(n_frames), np.linspace(-1, 1, n_frames), regressors])
+    design = design if detrend else np.delete(design, 1, axis=1)
+    kept = design if mask is None else design[mask]
+    scale = np.linalg.norm(kept, axis=0)
+    if np.linalg.matrix_rank(kept / np.where(scale > 0, scale, 1)) < len(kept):
+        return
+    left = "" if mask is None else f" that are left of {n_frames} after scrubbing"
+    cosines = n_columns - n_confounds
+    slow = f" and {cosines} slow cosines" if cosines else ""
+    raise DataError(
+        f"{n_confounds} confounds{slow} leave nothing of {len(kept)} frames{left}. Choose fewer "
+        "columns, a lower high_pass, or scrub less."
+    )
 
 
 def _clean_present(
@@ -366,8 +392,10 @@ def _warn_flat(series: xr.DataArray, present: np.ndarray, cleaned: np.ndarray, n
     """Warn of regions of which nothing is left."""
     flat = present & (np.nan_to_num(cleaned) == 0).all(axis=0)
     if flat.any():
-        warnings.warn(
-            f"{name}{': ' if name else ''}{flat.sum()} regions are constant, or nothing is left of "
-            f"them after cleaning, and are 0: {shorten(series['region'].values[flat])}.",
-            stacklevel=3,
+        warning = RunWarning(
+            name,
+            "have regions that are 0 after cleaning",
+            f"{flat.sum()} regions are constant, or nothing is left of them after cleaning, and "
+            f"are 0: {shorten(series['region'].values[flat])}",
         )
+        warnings.warn(warning, stacklevel=3)

@@ -35,6 +35,7 @@ from neurosal.loaders.blocks import (
     find_blocks,
     parse_conditions,
 )
+from neurosal.loaders.run_warnings import RunWarning
 from neurosal.loaders.runs import Run, shorten
 from neurosal.loaders.scrub import as_mask, fill_scrubbed
 
@@ -280,8 +281,9 @@ def _warn_dropped(run: Run, dropped: list[dict]) -> None:
     """One warning for all windows of a run that were dropped."""
     if dropped:
         each = (f"{d['condition']} at {d['onset']:g} s {d['reason']}" for d in dropped)
-        text = f"{run.label}: {len(dropped)} windows dropped: {shorten(each)}."
-        warnings.warn(text, stacklevel=3)
+        detail = f"{len(dropped)} windows dropped: {shorten(each)}"
+        warning = RunWarning(run.label, "have windows that were dropped", detail)
+        warnings.warn(warning, stacklevel=3)
 
 
 def _count_overlapping(run: Run, blocks: list[Block], firsts: np.ndarray, n_frames: int) -> int:
@@ -296,12 +298,14 @@ def _count_overlapping(run: Run, blocks: list[Block], firsts: np.ndarray, n_fram
             for block, common in zip(blocks, shared, strict=True)
             if common
         )
-        warnings.warn(
-            f"{run.label}: {shared.sum()} windows share more than half of their frames with one "
-            f"of another condition: {shorten(each, 4)}. Choose conditions that do not overlap, "
-            "pool them, or take a shorter window.",
-            stacklevel=3,
+        warning = RunWarning(
+            run.label,
+            "have windows that share much with others",
+            f"{shared.sum()} windows share more than half of their frames with one of another "
+            f"condition: {shorten(each, 4)}",
+            "Choose conditions that do not overlap, pool them, or take a shorter window.",
         )
+        warnings.warn(warning, stacklevel=3)
     return int(shared.sum())
 
 

@@ -101,6 +101,7 @@ def find_hcp_runs(
     *,
     task: str | Sequence[str],
     subjects: list[str] | None = None,
+    exclude: Sequence[str] | None = None,
     kind: str = "volume",
     runs: Sequence[str] | None = ENCODINGS,
 ) -> list[Run]:
@@ -115,6 +116,8 @@ def find_hcp_runs(
         there, to tell tasks apart (``label="task"`` of :func:`neurosal.make_windows`).
     subjects : list of str, optional
         Which subjects; None takes all.
+    exclude : sequence of str, optional
+        Subjects to leave out.
     kind : {"volume", "cifti"}
         The volumes, or the grayordinates (``.dtseries.nii``): those aligned by areal features
         (``_Atlas_MSMAll``), or else by folding (``_Atlas``), which is noted.
@@ -152,7 +155,8 @@ def find_hcp_runs(
     warn_locked(locked_subjects(root), subjects)
     tasks = _choose_tasks(task, folders, root)
     encodings = _choose_encodings(runs, folders, tasks)
-    chosen = choose_subjects(sorted({subject for subject, _, _ in folders}), subjects, root)
+    there = sorted({subject for subject, _, _ in folders})
+    chosen = choose_subjects(there, subjects, root, exclude=exclude)
     found, missing = [], []
     for key in itertools.product(chosen, tasks, encodings):
         image = find_image(folders[key], kind) if key in folders else None

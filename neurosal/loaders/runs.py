@@ -267,7 +267,9 @@ def _numbers(column: pd.Series, source: str | Path) -> pd.Series:
     return numbers
 
 
-def choose_subjects(found: list[str], subjects: object, root: str | Path) -> list[str]:
+def choose_subjects(
+    found: list[str], subjects: object, root: str | Path, *, exclude: object = None
+) -> list[str]:
     """Keep the subjects asked for, all of them if none is.
 
     Parameters
@@ -278,6 +280,8 @@ def choose_subjects(found: list[str], subjects: object, root: str | Path) -> lis
         Those wanted, with or without ``sub-``.
     root : str or pathlib.Path
         The folder, for messages.
+    exclude : iterable of str, str or None
+        Those not wanted.
 
     Returns
     -------
@@ -287,23 +291,33 @@ def choose_subjects(found: list[str], subjects: object, root: str | Path) -> lis
     Raises
     ------
     ArgumentError
-        If one of them is not there.
+        If one of them is not there, or none is left.
 
     Examples
     --------
     >>> choose_subjects(["01", "02"], ["sub-02"], "study")
     ['02']
+    >>> choose_subjects(["01", "02"], None, "study", exclude="02")
+    ['01']
     """
-    if subjects is None:
-        return list(found)
+    wanted = list(found) if subjects is None else _among("subjects", subjects, found, root)
+    unwanted = [] if exclude is None else _among("exclude", exclude, found, root)
+    kept = [subject for subject in found if subject in wanted and subject not in unwanted]
+    if not kept and found:
+        raise ArgumentError(f"exclude must leave a subject of {shorten(wanted)}. Got {unwanted}.")
+    return kept
+
+
+def _among(name: str, subjects: object, found: list[str], root: str | Path) -> list[str]:
+    """Bring names of subjects to a list; an error if one is not there."""
     wanted = [subjects] if isinstance(subjects, str | int) else list(subjects)
     wanted = [str(subject).removeprefix("sub-") for subject in wanted]
     missing = [subject for subject in wanted if subject not in found]
-    if missing or not wanted:
+    if missing or (not wanted and name == "subjects"):
         raise ArgumentError(
-            f"subjects must be among those in {root}: {shorten(found)}. Got {wanted}."
+            f"{name} must be among those in {root}: {shorten(found)}. Got {wanted}."
         )
-    return [subject for subject in found if subject in wanted]
+    return wanted
 
 
 def shorten(words: object, limit: int = 12) -> str:

@@ -16,6 +16,7 @@ _IMAGES = (*_WHERE, "space", "kind", "n_volumes", "t_r", "n_events", "confounds"
 _PROBLEMS = ("severity", *_WHERE, "problem", "detail")
 _EVENTS = (*_WHERE, "trial_type", "duration")
 _MOST_ROWS = 3  # of one kind of problem, in the text
+_UNITS = {"t_r": "t_r (s)", "duration": "duration (s)"}  # in the text
 
 
 @dataclass(frozen=True)
@@ -66,8 +67,13 @@ class StudyInspection:
     def __str__(self) -> str:
         return self.to_text()
 
-    def to_text(self) -> str:
+    def to_text(self, *, most: int | None = _MOST_ROWS) -> str:
         """Lay the tables out as text.
+
+        Parameters
+        ----------
+        most : int or None
+            Problems of one kind to list; None lists all.
 
         Returns
         -------
@@ -85,10 +91,10 @@ class StudyInspection:
         ):
             if len(table):
                 parts.append(f"{title}\n{_table(table)}")
-        parts.append(self._problems_text())
+        parts.append(self._problems_text(most))
         return "\n\n".join(parts)
 
-    def _problems_text(self) -> str:
+    def _problems_text(self, most: int | None) -> str:
         """List the problems, the worst first."""
         if not len(self.problems):
             return "No problems."
@@ -97,9 +103,10 @@ class StudyInspection:
         lines = [f"Problems: {total}"]
         for (severity, problem), rows in self.problems.groupby(["severity", "problem"], sort=False):
             lines.append(f"  {severity}: {problem} ({len(rows)})")
-            lines += [_problem_line(row) for row in rows.head(_MOST_ROWS).itertuples()]
-            if len(rows) > _MOST_ROWS:
-                lines.append(f"    ... and {len(rows) - _MOST_ROWS} more")
+            shown = len(rows) if most is None else most
+            lines += [_problem_line(row) for row in rows.head(shown).itertuples()]
+            if len(rows) > shown:
+                lines.append(f"    ... and {len(rows) - shown} more")
         return "\n".join(lines)
 
 
@@ -282,9 +289,15 @@ def _by_task(images: pd.DataFrame) -> pd.DataFrame:
                 "sessions": shorten(sorted({s for s in group["session"] if s}), 4) or "-",
                 "volumes": _values(group["n_volumes"]),
                 "t_r": _values(group["t_r"]),
+                "with confounds": _runs_with_confounds(group),
             }
         )
     return pd.DataFrame(rows)
+
+
+def _runs_with_confounds(images: pd.DataFrame) -> int:
+    """Count the runs that have a table of confounds or motion."""
+    return len(images.loc[images["confounds"].astype(bool), list(_WHERE)].drop_duplicates())
 
 
 def _values(column: pd.Series) -> str:
@@ -294,7 +307,7 @@ def _values(column: pd.Series) -> str:
 
 def _table(table: pd.DataFrame) -> str:
     """Lay a table out, indented."""
-    shown = table.copy()
+    shown = table.rename(columns=_UNITS)
     for name in shown:
         if pd.api.types.is_float_dtype(shown[name]):
             shown[name] = [f"{value:g}" if np.isfinite(value) else "-" for value in shown[name]]

@@ -1,7 +1,9 @@
 """What happens beside the training loop: stopping, progress, checkpoints."""
 
+import hashlib
 import json
 import os
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +14,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save_file
 from skorch.callbacks import Callback
 
+from neurosal.errors import DataError
 from neurosal.labelled import writing
 
 PLAIN_LINES = 10
+_DAMAGE = (SafetensorError, ValueError, KeyError, TypeError, RuntimeError, MemoryError)
 
 
 class StopAtAccuracy(Callback):
@@ -176,7 +180,12 @@ class TrainingCheckpoint(Callback):
         Returns
         -------
         int
-            0 if there is no file.
+            0 if there is no file; also, with a warning, if it is damaged.
+
+        Raises
+        ------
+        DataError
+            If the file may not be read.
         """
         self.stored_ = _read(Path(self.path))
         return 0 if self.stored_ is None else len(self.stored_[0]["history"])
@@ -240,15 +249,45 @@ def _read(path: Path) -> tuple[dict, dict] | None:
         content = path.read_bytes()
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise DataError(
+            f"Cannot read {path}: {error.strerror}. Get the right to read it, or remove it."
+        ) from error
+    try:
+        return _opened(content)
+    except _DAMAGE as error:
+        warnings.warn(
+            f"{path} is damaged and its training begins anew: {error or 'it is empty'}.",
+            stacklevel=2,
+        )
+        return None
+
+
+def _opened(content: bytes) -> tuple[dict, dict]:
+    """Take a file apart, after seeing that all is as it was written."""
     header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-    return json.loads(header["__metadata__"]["state"]), load(content)
+    text, tensors = header["__metadata__"]["state"], load(content)
+    if header["__metadata__"]["checksum"] != _checksum(text, tensors):
+        raise ValueError("its checksum does not fit its content")
+    return json.loads(text), tensors
+
+
+def _checksum(text: str, tensors: dict) -> str:
+    """Hash the state and the tensors."""
+    digest = hashlib.sha256(text.encode())
+    for name, value in sorted(tensors.items()):
+        plain = value.contiguous().reshape(-1).view(torch.uint8).numpy()
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(plain)
+    return digest.hexdigest()
 
 
 def _write(path: Path, tensors: dict, state: dict) -> None:
     """Write next to the file and move over it."""
     partial = path.with_name(f"{path.name}.{os.getpid()}.part")
     tensors = {name: value.detach().cpu().clone() for name, value in tensors.items()}
-    metadata = {"state": json.dumps(state, default=float)}
+    text = json.dumps(state, default=float)
+    metadata = {"state": text, "checksum": _checksum(text, tensors)}
     with writing(path, SafetensorError):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:

@@ -10,6 +10,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "extract": ["extract_regions"],
         "grayordinates": ["GrayordinateAtlas"],
         "maps": ["MapsAtlas"],
+        "maskers": ["MaskerAtlas"],
         "series": ["extract_runs", "iterate_runs"],
     },
 )

@@ -31,6 +31,7 @@ from neurosal.parcellation.grayordinates import GrayordinateAtlas
 from neurosal.parcellation.grids import resample_labels, same_grid
 from neurosal.parcellation.label_files import is_on_surface, read_dlabel, read_surface_labels
 from neurosal.parcellation.maps import MapsAtlas
+from neurosal.parcellation.maskers import MaskerAtlas, atlas_of_masker, is_masker
 from neurosal.parcellation.tables import complete_table, fit_table, read_table
 
 OFFLINE = {"dosenbach160": "Dosenbach160", "power264": "Power264", "seitzman300": "Seitzman300"}
@@ -210,14 +211,15 @@ def list_atlases() -> dict[str, str]:
 
 def load_atlas(
     name_or_path: str | Path | tuple | dict | RegionAtlas, **options: object
-) -> Atlas | GrayordinateAtlas | MapsAtlas:
-    """Load an atlas by its name, or from a file.
+) -> Atlas | GrayordinateAtlas | MapsAtlas | MaskerAtlas:
+    """Load an atlas by its name, from a file, or from a masker of nilearn.
 
     Parameters
     ----------
-    name_or_path : str, pathlib.Path, tuple or dict
+    name_or_path : str, pathlib.Path, tuple, dict or nilearn masker
         A name of :func:`list_atlases`, or what :meth:`Atlas.from_files` takes. An atlas is
-        returned as it is.
+        returned as it is; a masker becomes a
+        :class:`~neurosal.parcellation.maskers.MaskerAtlas`.
     **options
         For files: ``table``, ``space``, ``name`` and ``label_map`` of :meth:`Atlas.from_files`.
         For an atlas of nilearn: the arguments of its fetcher (``n_rois=400``; ``n_regions`` means
@@ -225,8 +227,8 @@ def load_atlas(
 
     Returns
     -------
-    Atlas, GrayordinateAtlas or MapsAtlas
-        Labels or weights, and regions.
+    Atlas, GrayordinateAtlas, MapsAtlas or MaskerAtlas
+        Labels, weights or a masker, and regions.
 
     Raises
     ------
@@ -250,6 +252,8 @@ def load_atlas(
     """
     if isinstance(name_or_path, RegionAtlas):
         return name_or_path
+    if is_masker(name_or_path):
+        return atlas_of_masker(name_or_path, **options)
     if not isinstance(name_or_path, str | Path):
         return _with_options(Atlas.from_files, name_or_path, options)
     key = str(name_or_path)

@@ -24,6 +24,7 @@ from neurosal.labelled import load_array, write_whole
 from neurosal.loaders.runs import Run
 from neurosal.parcellation.base import RegionAtlas
 from neurosal.parcellation.beside import read_sidecar
+from neurosal.parcellation.signals import MissingRegions
 
 FORMAT = 1
 BY = ("mtime", "hash")
@@ -323,7 +324,7 @@ def _checksum(array: xr.DataArray, attributes: dict) -> str:
 
 def _category(name: str) -> type[Warning]:
     """Find a category of warnings by its name."""
-    kind = getattr(builtins, name, UserWarning)
+    kind = MissingRegions if name == MissingRegions.__name__ else getattr(builtins, name, None)
     return kind if isinstance(kind, type) and issubclass(kind, Warning) else UserWarning
 
 

@@ -18,6 +18,8 @@ from neurosal.parcellation.grayordinate_runs import is_grayordinates
 from neurosal.parcellation.grayordinates import GrayordinateAtlas
 from neurosal.parcellation.grids import check_spaces, share_inside
 from neurosal.parcellation.maps import MapsAtlas, maps_signals
+from neurosal.parcellation.masker_signals import masker_series
+from neurosal.parcellation.maskers import MaskerAtlas
 from neurosal.parcellation.signals import (
     OUTSIDE_VOLUME,
     RegionSignals,
@@ -33,7 +35,7 @@ _SECONDS = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6, "unknown": 1.0}
 
 def extract_regions(
     source: Run | str | Path | nib.spatialimages.SpatialImage | nib.Cifti2Image | dict,
-    atlas: Atlas | GrayordinateAtlas | MapsAtlas,
+    atlas: Atlas | GrayordinateAtlas | MapsAtlas | MaskerAtlas,
     *,
     t_r: float | None = None,
     space: str | None = None,
@@ -50,8 +52,9 @@ def extract_regions(
     source : Run, str, pathlib.Path, nibabel image, dict or nilearn.surface.SurfaceImage
         The run: an image of shape (x, y, z, time). With an atlas of grayordinates a
         ``.dtseries.nii``, ``{"left": ..., "right": ...}`` of ``.func.gii`` files or a
-        SurfaceImage; a ``.ptseries.nii`` if it was made with this atlas.
-    atlas : Atlas, GrayordinateAtlas or MapsAtlas
+        SurfaceImage; a ``.ptseries.nii`` if it was made with this atlas. With a masker, what it
+        takes.
+    atlas : Atlas, GrayordinateAtlas, MapsAtlas or MaskerAtlas
         The regions.
     t_r : float or None
         Repetition time in seconds; None takes the run's, or that of the image.
@@ -66,7 +69,8 @@ def extract_regions(
         in the run) and ``coverage``: the share of the region's voxels and vertices that lie inside
         the image and change over time (in a single volume: are not zero). A region of which
         nothing lies inside the image, or that is zero throughout, is NaN and named in a warning.
-        A vertex that is NaN throughout is taken as not in the run.
+        A vertex that is NaN throughout is taken as not in the run. Maskers tell neither
+        ``n_voxels`` nor ``coverage``.
 
     Raises
     ------
@@ -91,6 +95,8 @@ def extract_regions(
     >>> series.sel(region="V2").values, series["time"].values
     (array([7.5, 8.5, 9.5]), array([0., 2., 4.]))
     """
+    if isinstance(atlas, MaskerAtlas):
+        return masker_series(source, atlas, t_r=t_r or _header_t_r(source))
     if isinstance(atlas, GrayordinateAtlas):
         signals = grayordinate_signals(source, atlas, t_r=t_r, space=space)
     else:
@@ -130,6 +136,15 @@ def repetition_time(source: object, img: nib.spatialimages.SpatialImage) -> floa
     unit = getattr(img.header, "get_xyzt_units", lambda: ("mm", default))()[1]
     seconds = _SECONDS.get(unit, 0.0)
     return round(float(zooms[3]) * seconds, 6) if len(zooms) > 3 else 0.0
+
+
+def _header_t_r(source: object) -> float | None:
+    """Read the repetition time of an image of voxels; None of a run or anything else."""
+    if isinstance(source, str | Path) and not is_grayordinates(source):
+        source = open_image(source)
+    if not isinstance(source, nib.spatialimages.SpatialImage):
+        return None
+    return check_header_t_r(repetition_time(None, source), str(source.get_filename()))
 
 
 def grid_layout(

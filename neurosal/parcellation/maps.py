@@ -163,6 +163,13 @@ def maps_signals(
     check_spaces(space, atlas, name)
     grid = (tuple(img.shape[:3]), np.asarray(img.affine, float).tobytes())
     maps, inside = _on_grid(atlas, *grid)
+    if maps is None:
+        corner = np.round(img.affine[:3, 3], 1).tolist()
+        raise DataError(
+            f"No map of {atlas.name} lies inside {name} (shape {img.shape[:3]}, corner at {corner} "
+            f"mm). Check that the image is in the space of the atlas ({atlas.space or 'unknown'}) "
+            "and that its affine is right."
+        )
     data = read_values(img, name)
     data = _plain(data.reshape(*data.shape[:3], -1))
     n_voxels, live = _check_voxels(data, maps, atlas, name)
@@ -189,9 +196,12 @@ def maps_signals(
 
 
 @functools.lru_cache(maxsize=1)
-def _on_grid(atlas: MapsAtlas, shape: tuple, affine: bytes) -> tuple[nib.Nifti1Image, np.ndarray]:
+def _on_grid(
+    atlas: MapsAtlas, shape: tuple, affine: bytes
+) -> tuple[nib.Nifti1Image | None, np.ndarray]:
     """Resample maps to a grid; give them with the share of each map's weight inside it."""
     from nilearn.image import resample_img
+    from nilearn.image.resampling import BoundingBoxError
 
     grid = nib.Nifti1Image(np.broadcast_to(np.uint8(0), shape), np.frombuffer(affine).reshape(4, 4))
     if same_grid(atlas.maps, grid):
@@ -204,11 +214,15 @@ def _on_grid(atlas: MapsAtlas, shape: tuple, affine: bytes) -> tuple[nib.Nifti1I
     for row in range(len(atlas)):
         weights = np.abs(atlas.weights(row)).ravel()
         shares.append(weights[inside].sum(dtype=float) / weights.sum(dtype=float))
+    if not any(shares):
+        return None, np.array(shares)
+    target = {"target_affine": grid.affine, "target_shape": shape}
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Resampling binary images")
-        maps = resample_img(
-            atlas.maps, target_affine=grid.affine, target_shape=shape, interpolation="linear"
-        )
+        try:
+            maps = resample_img(atlas.maps, interpolation="linear", **target)
+        except BoundingBoxError:
+            maps = None
     return maps, np.array(shares)
 
 

@@ -6,6 +6,7 @@ before its time, the next call goes on where it stopped.
 
 import threading
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import joblib
+import numpy as np
 import xarray as xr
 
 from neurosal.errors import ArgumentError, DataError, NeurosalError, check_one_of
@@ -20,6 +22,8 @@ from neurosal.loaders.runs import Run
 from neurosal.parcellation.base import RegionAtlas
 from neurosal.parcellation.cache import CacheError, SeriesCache, source_files
 from neurosal.parcellation.extract import extract_regions
+from neurosal.parcellation.files import shown
+from neurosal.parcellation.signals import MissingRegions
 from neurosal.progress import track
 
 ON_ERROR = ("raise", "warn")
@@ -80,7 +84,8 @@ def extract_runs(
     -------
     list of xarray.DataArray
         (time, region) of each run, in the order of ``runs``; the same to the last bit whatever
-        ``n_jobs``, ``client`` and ``cache`` are. Each warning is given once.
+        ``n_jobs``, ``client`` and ``cache`` are. Each warning is given once, and one warning counts
+        the regions that runs lack.
 
     Raises
     ------
@@ -188,19 +193,60 @@ def _yield_runs(
 ) -> Iterator[xr.DataArray | None]:
     """Take each run from the cache or from the work, and pass on what it has to say."""
     told: set = set()
-    pairs = zip(todo.runs, todo.kept, strict=True)
+    missing = _Missing(todo)
+    pairs = enumerate(zip(todo.runs, todo.kept, strict=True), start=1)
     with closing(outcomes):
-        for run, kept in track(pairs, "parcellating runs", total=len(todo.runs), show=progress):
+        for number, (run, kept) in track(
+            pairs, "parcellating runs", total=len(todo.runs), show=progress
+        ):
             outcome = extract_one(run, todo.atlas, todo.cache) if kept else next(outcomes)
+            missing.add(outcome)
             for note in outcome.notes:
-                if note not in told:
+                if note not in told and note[0] is not MissingRegions:
                     told.add(note)
                     warnings.warn(note[1], note[0], stacklevel=2)
             if outcome.error is not None:
                 if on_error == "raise" or isinstance(outcome.error, CacheError):
                     raise outcome.error
                 warnings.warn(f"{outcome.error} The run is left out.", stacklevel=2)
+            if number == len(todo.runs):
+                missing.tell()
             yield outcome.series
+
+
+class _Missing:
+    """Which regions are missing in how many runs, to be told once."""
+
+    def __init__(self, todo: _Todo):
+        self.total, self.atlas = len(todo.runs), todo.atlas
+        self.texts: list[str] = []
+        self.first = ""
+        self.runs_without: Counter[str] = Counter()
+
+    def add(self, outcome: Outcome) -> None:
+        """Look at one run."""
+        texts = [text for category, text in outcome.notes if category is MissingRegions]
+        if texts and outcome.series is not None:
+            self.first = self.first or outcome.series.attrs.get("source", "")
+            self.texts += texts
+            nowhere = np.isnan(outcome.series.values).all(axis=0)
+            self.runs_without.update(outcome.series["region"].values[nowhere].tolist())
+
+    def tell(self) -> None:
+        """Warn of all of them."""
+        if len(self.texts) == 1:
+            warnings.warn(self.texts[0], MissingRegions, stacklevel=3)
+        elif self.texts:
+            counts = self.runs_without.most_common()
+            alike = {count for _, count in counts} == {len(self.texts)}
+            each = (region if alike else f"{region} (in {count})" for region, count in counts)
+            warnings.warn(
+                f"{len(self.texts)} of {self.total} runs lack regions of {self.atlas.name}, which "
+                "are NaN there, for they have no voxel or vertex in the run or only zeros: "
+                f"{shown(each)}. The first is {self.first}.",
+                MissingRegions,
+                stacklevel=3,
+            )
 
 
 def extract_one(run: object, atlas: RegionAtlas, cache: SeriesCache | None = None) -> Outcome:

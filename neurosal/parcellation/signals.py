@@ -16,6 +16,10 @@ OUTSIDE_VOLUME = "outside its field of view, or smaller than its voxels"
 OUTSIDE_SURFACE = "its structure is not in the run, or all of it is NaN"
 
 
+class MissingRegions(UserWarning):
+    """A run lacks regions of the atlas."""
+
+
 @dataclass(frozen=True, eq=False)
 class RegionSignals:
     """The series of every region of an atlas in one run.
@@ -215,5 +219,6 @@ def warn_missing(array: xr.DataArray, signals: RegionSignals, atlas: RegionAtlas
     warnings.warn(
         f"{len(missing)} regions of {atlas.name} are NaN, for they have no voxel in "
         f"{signals.name} ({signals.outside}) or only zeros: {shown(missing)}.",
+        MissingRegions,
         stacklevel=3,
     )

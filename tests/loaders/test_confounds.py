@@ -2,18 +2,21 @@
 
 import warnings
 
+import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
 from nilearn._utils.data_gen import create_fake_bids_dataset
 from nilearn.interfaces.fmriprep import load_confounds
+from nilearn.maskers import NiftiLabelsMasker
 
 from neurosal.errors import ArgumentError, DataError
 from neurosal.loaders.bids import find_bids_runs
 from neurosal.loaders.confounds import choose_confounds, clean_series, select_motion
 from neurosal.loaders.runs import Run
 from neurosal.loaders.strategies import FMRIPREP_STRATEGIES, load_strategy
+from neurosal.parcellation import Atlas, extract_regions
 
 RNG = np.random.default_rng(7)
 N = 120
@@ -58,6 +61,32 @@ def test_high_pass_takes_slow_cosines_only():
     assert np.corrcoef(cleaned[:, 0], fast)[0, 1] > 0.999
     kept = clean_series(series, t_r=2.0, standardize=False)
     assert np.corrcoef(kept[:, 0], slow)[0, 1] > 0.9
+
+
+@pytest.mark.parametrize("scrubbed", [False, True])
+def test_cleaning_region_series_equals_nilearn_s_masker_on_the_volumes(scrubbed):
+    """The masker cleans what it averaged; scrubbed, it numbers the frames that are left."""
+    generator = np.random.default_rng(3)
+    labels = nib.Nifti1Image(np.arange(5, dtype="int16")[:, None, None].repeat(3, 1), np.eye(4))
+    drift = np.cos(np.pi * np.arange(N) / N)
+    values = generator.normal(100, 2, (5, 3, 1, N)) + 5 * drift
+    img = nib.Nifti1Image(values.astype("float32"), np.eye(4))
+    confounds = generator.normal(size=(N, 4)) + drift[:, None]
+    kept = np.arange(N) % 9 != 4 if scrubbed else None
+    atlas = Atlas(labels, pd.DataFrame({"index": [1, 2, 3, 4], "name": list("abcd")}))
+    ours = clean_series(
+        extract_regions(img, atlas, t_r=2.0), confounds, t_r=2.0, high_pass=0.01,
+        detrend=not scrubbed, standardize="zscore_sample", sample_mask=kept,
+    )  # fmt: skip
+    masker = NiftiLabelsMasker(
+        labels, standardize="zscore_sample", detrend=not scrubbed, high_pass=0.01, t_r=2.0,
+        clean_args={"filter": "cosine"},
+    )  # fmt: skip
+    frames = None if kept is None else np.flatnonzero(kept)
+    theirs = masker.fit_transform(img, confounds=confounds, sample_mask=frames)
+    np.testing.assert_allclose(
+        ours.values[slice(None) if kept is None else kept], theirs, atol=1e-4
+    )
 
 
 def test_a_run_brings_its_motion_parameters_and_repetition_time():

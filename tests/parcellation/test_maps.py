@@ -1,9 +1,13 @@
 """Probabilistic atlases: equal to nilearn's masker, with every region in its place."""
 
+import warnings
+
 import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from nilearn.maskers import NiftiMapsMasker
 from sklearn.utils import Bunch
 
@@ -89,6 +93,34 @@ def test_a_map_outside_is_nan_and_named_and_one_cut_through_says_how_much(rng):
     silent = np.zeros((8, 9, 7, 4), np.float32)
     with pytest.raises(DataError, match="No map of atlas lies on voxels"):
         extract_regions(nib.Nifti1Image(silent, AFFINE), MapsAtlas(maps_image(), TABLE), t_r=1.0)
+
+
+@pytest.mark.parametrize("shift", [-300, 300, -22.7])
+def test_maps_beside_the_run_are_refused_by_the_name_of_the_run(tmp_path, rng, shift):
+    affine = AFFINE.copy()
+    affine[:3, 3] = shift
+    nib.save(run_image(rng), tmp_path / "bold.nii.gz")
+    atlas = MapsAtlas(maps_image(affine), TABLE, name="m", space="MNI")
+    with pytest.raises(DataError, match=r"No map of m lies .*bold\.nii\.gz.*space.*MNI"):
+        extract_regions(tmp_path / "bold.nii.gz", atlas, t_r=1.0)
+
+
+@settings(max_examples=25, deadline=None)
+@given(shift=st.tuples(*[st.integers(-30, 30)] * 3))
+def test_maps_anywhere_are_in_part_outside_or_refused_in_words(shift):
+    affine = AFFINE.copy()
+    affine[:3, 3] = shift
+    img = run_image(np.random.default_rng(5))
+    with warnings.catch_warnings(record=True):
+        warnings.simplefilter("always")
+        try:
+            series = extract_regions(img, MapsAtlas(maps_image(affine), TABLE), t_r=1.0)
+        except DataError:
+            return
+    lost = np.isnan(series.values).all(axis=0)
+    np.testing.assert_array_equal(lost, series["n_voxels"].values == 0)
+    assert not np.isnan(series.values[:, ~lost]).any()
+    assert (series["coverage"].values <= 1 + 1e-6).all()
 
 
 def test_nan_within_a_map_is_refused_by_name(rng):

@@ -73,21 +73,45 @@ def files_of(cache):
     return {path.name: path.stat().st_mtime_ns for path in cache.folder.glob("series-*.nc")}
 
 
+def extract_loudly(*arguments, **options):
+    """Extract runs; also the texts of the warnings."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        found = extract_runs(*arguments, **options)
+    return found, [str(one.message) for one in caught if issubclass(one.category, UserWarning)]
+
+
 @pytest.mark.parametrize("n_jobs", [1, 2])
-def test_same_numbers_and_each_warning_once(tmp_path, runs, atlas, plain, n_jobs):
+def test_same_numbers_and_one_warning_of_all_runs(tmp_path, runs, atlas, plain, n_jobs):
     cache = SeriesCache(tmp_path / "cache")
     for expected_files in (4, 4):
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            found = extract_runs([*runs, runs[0]], atlas, n_jobs=n_jobs, cache=cache)
+        found, (text,) = extract_loudly([*runs, runs[0]], atlas, n_jobs=n_jobs, cache=cache)
         assert_same(found, [*plain, plain[0]])
-        texts = [str(one.message) for one in caught if issubclass(one.category, UserWarning)]
-        assert len(texts) == len(set(texts)) == 4
-        assert all("outside é" in text for text in texts)
+        assert text.startswith("5 of 5 runs lack regions of tiny, which are NaN there, for ")
+        assert f"zeros: outside é. The first is {runs[0].img}." in text
         assert len(files_of(cache)) == expected_files
 
 
-@pytest.mark.filterwarnings("ignore:1 regions of tiny")
+def test_missing_regions_are_counted_run_by_run(tmp_path, runs, atlas):
+    data = np.asarray(nib.load(runs[1].img).dataobj).copy()
+    data[:2] = 0
+    nib.save(nib.Nifti1Image(data, np.eye(4)), runs[1].img)
+    data[:] = 5
+    nib.save(nib.Nifti1Image(data, np.eye(4)), runs[3].img)
+    _, (text,) = extract_loudly(runs, atlas)
+    assert text.startswith("3 of 4 runs lack regions of tiny, which are NaN there, for ")
+    assert "zeros: outside é (in 3), V1 (in 1). The first is " in text
+    _, texts = extract_loudly(runs[3:], atlas)
+    assert texts == []
+    _, (text,) = extract_loudly(runs[2:], atlas)
+    assert text.startswith("1 regions of tiny are NaN, for they have no voxel in ")
+    assert runs[2].img.name in text
+    one_by_one = iterate_runs(runs[2:], atlas)
+    with pytest.warns(UserWarning, match="1 regions of tiny"):
+        next(one_by_one), next(one_by_one)  # a caller need not ask for more than there is
+
+
+@pytest.mark.filterwarnings("ignore::neurosal.parcellation.signals.MissingRegions")
 def test_only_what_is_missing_or_changed_is_extracted_again(tmp_path, runs, atlas, plain):
     cache = SeriesCache(tmp_path / "cache")
     assert_same(extract_runs(runs[:2], atlas, cache=cache), plain[:2])
@@ -105,7 +129,7 @@ def test_only_what_is_missing_or_changed_is_extracted_again(tmp_path, runs, atla
     assert before.items() <= files_of(cache).items()
 
 
-@pytest.mark.filterwarnings("ignore:1 regions of tiny")
+@pytest.mark.filterwarnings("ignore::neurosal.parcellation.signals.MissingRegions")
 def test_a_damaged_cache_file_is_extracted_again_with_a_warning(tmp_path, runs, atlas, plain):
     cache = SeriesCache(tmp_path / "cache")
     extract_runs(runs, atlas, cache=cache)
@@ -147,7 +171,7 @@ def start(code, *arguments):
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
 
 
-@pytest.mark.filterwarnings("ignore:1 regions of tiny")
+@pytest.mark.filterwarnings("ignore::neurosal.parcellation.signals.MissingRegions")
 @pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGINT])
 def test_killed_in_the_middle_loses_nothing_finished(tmp_path, atlas, blow):
     folder, cache = tmp_path / "runs", SeriesCache(tmp_path / "cache")
@@ -180,7 +204,7 @@ print(sum(float(one.sum()) for one in extract_runs(runs, make_atlas(), cache=sys
 """
 
 
-@pytest.mark.filterwarnings("ignore:1 regions of tiny")
+@pytest.mark.filterwarnings("ignore::neurosal.parcellation.signals.MissingRegions")
 def test_two_processes_at_once_on_one_cache(tmp_path, runs, atlas, plain):
     cache = SeriesCache(tmp_path / "cache")
     workers = [start(_ONE_OF_TWO, runs[0].img.parent, cache.folder) for _ in range(2)]
@@ -192,7 +216,7 @@ def test_two_processes_at_once_on_one_cache(tmp_path, runs, atlas, plain):
     assert len(list(cache.folder.iterdir())) == 4
 
 
-@pytest.mark.filterwarnings("ignore:1 regions of tiny")
+@pytest.mark.filterwarnings("ignore::neurosal.parcellation.signals.MissingRegions")
 @pytest.mark.parametrize("n_jobs", [1, 2])
 def test_an_error_names_the_run_and_keeps_what_was_done(tmp_path, runs, atlas, plain, n_jobs):
     cache = SeriesCache(tmp_path / "cache")
@@ -218,7 +242,7 @@ def test_a_worker_that_is_killed_is_told_of_with_a_remedy(atlas):
         extract_runs([Deadly(), Deadly()], atlas, n_jobs=2)
 
 
-@pytest.mark.filterwarnings("ignore:1 regions of tiny")
+@pytest.mark.filterwarnings("ignore::neurosal.parcellation.signals.MissingRegions")
 def test_a_cache_that_cannot_be_written_is_not_taken_for_a_bad_run(tmp_path, runs, atlas):
     cache = SeriesCache(tmp_path / "cache")
     cache.folder.rmdir()
@@ -236,7 +260,7 @@ def test_images_in_memory_are_extracted_and_not_kept(tmp_path, runs, atlas, plai
     assert list((tmp_path / "cache").iterdir()) == []
 
 
-@pytest.mark.filterwarnings("ignore:1 regions of tiny")
+@pytest.mark.filterwarnings("ignore::neurosal.parcellation.signals.MissingRegions")
 def test_iterating_stops_the_work_that_is_not_asked_for(tmp_path, runs, atlas, plain):
     cache = SeriesCache(tmp_path / "cache")
     one_by_one = iterate_runs(runs, atlas, cache=cache)
@@ -318,7 +342,7 @@ class LostWorkers:
         self.cancelled += futures
 
 
-@pytest.mark.filterwarnings("ignore:1 regions of tiny")
+@pytest.mark.filterwarnings("ignore::neurosal.parcellation.signals.MissingRegions")
 def test_a_cluster_that_loses_its_workers_is_told_of_with_the_run(tmp_path, runs, atlas):
     cluster, cache = LostWorkers(), SeriesCache(tmp_path / "cache")
     with pytest.raises(DataError, match=r"sub-1 task-t: the cluster did not .*worker lost"):

@@ -1,0 +1,145 @@
+"""Which runs ``neurosal run`` takes, and the file of options that it leaves with the results."""
+
+import os
+import tomllib
+
+import pytest
+from study_cases import neurosal_run, write_bids
+
+import neurosal
+from neurosal.decoder import SaliencyDecoder
+from neurosal.errors import DataError
+
+STOP = "stop before any work is done"
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """What the decoder is made with and fitted on; it stops there."""
+    found = {}
+
+    def fit(self, runs):
+        found.update(runs=list(runs), decoder=self)
+        raise DataError(STOP)
+
+    monkeypatch.setattr(SaliencyDecoder, "fit", fit)
+    return found
+
+
+@pytest.fixture(scope="module")
+def bids(tmp_path_factory):
+    return write_bids(tmp_path_factory.mktemp("bids") / "study", spoiled=False)
+
+
+@pytest.mark.parametrize(
+    ("words", "left"),
+    [
+        ((), [("01", "a"), ("01", "b"), ("02", "a"), ("02", "b"), ("03", "a"), ("03", "b")]),
+        (("--sessions", "b"), [("01", "b"), ("02", "b"), ("03", "b")]),
+        (("--exclude", "02", "sub-03"), [("01", "a"), ("01", "b")]),
+        (
+            ("--subjects", "01", "02", "--exclude", "01", "--sessions", "a", "b"),
+            [("02", "a"), ("02", "b")],
+        ),
+    ],
+)  # fmt: skip
+def test_subjects_and_sessions_of_bids(bids, tmp_path, asked, words, left):
+    neurosal_run(
+        "--bids", bids, "--derivatives", "derivatives/fmriprep", "--space", "T1w", "--task",
+        "faces", "--event-column", "kind", *words, "--out", tmp_path, code=2,
+    )  # fmt: skip
+    assert [(run.subject, run.session) for run in asked["runs"]] == left
+    assert {kind for run in asked["runs"] for kind in run.events["trial_type"]} == {
+        "animate",
+        "inanimate",
+    }
+
+
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [("resolution", "no images with res-x"), ("desc", "There: fsaverage5"), ("runs", "with run-x")],
+)
+def test_resolution_description_and_runs_of_bids(bids, tmp_path, asked, capfd, option, told):
+    neurosal_run(
+        "--bids", bids, "--derivatives", "derivatives/fmriprep", "--space", "T1w", "--task",
+        "faces", f"--{option}", "x", "--out", tmp_path, code=2,
+    )  # fmt: skip
+    assert told in capfd.readouterr().err
+    assert not asked
+
+
+def test_runs_and_subjects_of_the_hcp(study, tmp_path, asked, capfd):
+    words = ("--hcp", study, "--task", "MOTOR", "--out", tmp_path)
+    neurosal_run(*words, "--runs", "RL", "--exclude", "900002", "900004", code=2)
+    assert [(run.subject, run.run) for run in asked["runs"]] == [("900001", "RL"), ("900003", "RL")]
+    neurosal_run(*words, "--runs", "LR", "AP", code=2)
+    assert "runs must be one of 'LR', 'RL'. Got 'AP'" in capfd.readouterr().err
+    neurosal_run(*words, "--exclude", "7", code=2)
+    assert "exclude must be among those in" in capfd.readouterr().err
+    everyone = [f"90000{number}" for number in range(1, 5)]
+    neurosal_run(*words, "--exclude", *everyone, code=2)
+    assert "exclude must leave a subject" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "option", ["--space", "--derivatives", "--resolution", "--desc", "--sessions", "--event-column"]
+)
+def test_what_only_bids_has_is_refused_for_the_hcp(study, tmp_path, asked, capfd, option):
+    neurosal_run("--hcp", study, "--task", "MOTOR", option, "x", "--out", tmp_path, code=2)
+    assert f"error: {option}: only studies in BIDS" in capfd.readouterr().err
+
+
+def test_what_is_told_apart_may_be_said(study, tmp_path, asked, capfd):
+    words = ("--hcp", study, "--task", "MOTOR", "--out", tmp_path)
+    for label, expected in (((), "condition"), (("--label", "task"), "task")):
+        neurosal_run(*words, *label, code=2)
+        assert asked["decoder"].extraction["label"] == expected
+    runs = neurosal.find_hcp_runs(study, task="MOTOR")
+    with pytest.raises(neurosal.errors.ArgumentError, match="label must be one of 'condition'"):
+        neurosal.extract_windows(runs, "no atlas", label="subject")
+
+
+# ------------------------------------------------------------------ the file of options
+
+
+def test_options_are_written_so_that_they_hold_in_any_folder(bids, tmp_path, monkeypatch, asked):
+    monkeypatch.chdir(bids.parent)
+    (bids.parent / "notes.txt").write_text("")
+    neurosal_run(
+        "--bids", bids.name, "--derivatives", "derivatives/fmriprep", "--space", "T1w", "--task",
+        "faces", "--atlas", "mini_dseg.nii.gz", "--table", "mini_dseg.tsv", "--cache", "kept/é 名",
+        "--out", tmp_path / "out", code=2,
+    )  # fmt: skip
+    path = tmp_path / "out" / "config.toml"
+    first, *_ = path.read_text(encoding="utf-8").splitlines()
+    assert first.startswith(f"# neurosal {neurosal.__version__}: ")
+    written = tomllib.loads(path.read_text(encoding="utf-8"))
+    assert written["bids"] == str(bids)
+    assert written["atlas"] == str(bids.parent / "mini_dseg.nii.gz")
+    assert written["table"] == str(bids.parent / "mini_dseg.tsv")
+    assert written["cache"] == str(bids.parent / "kept" / "é 名")
+    assert written["derivatives"] == "derivatives/fmriprep"  # within the study
+    before = asked["runs"]
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    neurosal_run("--config", path, "--out", "again", code=2)
+    assert [run.img for run in asked["runs"]] == [bids.parent / run.img for run in before]
+    assert asked["decoder"].atlas.regions["name"].tolist() == ["FFA", "PPA", "V1", "M1"]
+    assert (tmp_path / "elsewhere" / "again" / "config.toml").read_bytes() == path.read_bytes()
+
+
+def test_an_atlas_s_name_stays_a_name_and_a_pair_of_files_a_pair(
+    study, bids, tmp_path, monkeypatch, asked
+):
+    monkeypatch.chdir(bids.parent)
+    pair = ",".join(f"hemi-{side}_mini.label.gii" for side in "LR")
+    for atlas, expected in (
+        ("dosenbach160", "dosenbach160"),
+        (pair, ",".join(str(bids.parent / one) for one in pair.split(","))),
+    ):
+        neurosal_run(
+            "--hcp", study, "--task", "MOTOR", "--atlas", atlas, "--out", tmp_path, code=2
+        )  # fmt: skip
+        written = tomllib.loads((tmp_path / "config.toml").read_text())
+        assert written["atlas"] == expected
+        assert written["hcp"] == os.path.abspath(study)
