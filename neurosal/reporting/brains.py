@@ -36,8 +36,9 @@ def plot_brain_mosaic(
 ) -> Figure:
     """Draw an importance image over time: a row for each stretch of time, a column a slice.
 
-    Frames are averaged within ``n_rows`` stretches of time. Values below 2 % of the
-    scale are transparent on the template, and so is zero on slices of the image itself.
+    Frames are averaged within ``n_rows`` stretches of time; cuts of the template go through the
+    largest values. Values below 2 % of the scale are transparent on the template, and so is zero
+    on slices of the image itself.
 
     Parameters
     ----------
@@ -87,7 +88,9 @@ def plot_brain_mosaic(
     check_one_of("view", view, ["auto", "template", "glass", "native"])
     data, times = _frames(img4d, times_s)
     view = choose_view(img4d, space=space) if view == "auto" else view
-    frames, labels = _stretches(data, times, n_rows)
+    stretches = style.time_stretches(times, n_rows)
+    frames = np.stack([data[..., part].mean(axis=3) for part, _ in stretches], axis=3)
+    labels = [label for _, label in stretches]
     colours, limits, extend = style.colour_scale(frames, scale=scale, vmax=vmax)
     colours = colours.with_extremes(bad="none")
     draw = {"template": _template_rows, "glass": _glass_rows, "native": _native_rows}[view]
@@ -103,7 +106,7 @@ def plot_brain_mosaic(
     if heading:
         inches = figure.get_size_inches()
         figure.text(0.05 / inches[0], 1 - 0.05 / inches[1], heading, va="top", fontweight="bold")
-    _bar(figure, colours, limits, extend, units)
+    colour_bar(figure, colours, limits, extend, units)
     return figure
 
 
@@ -173,15 +176,7 @@ def _frames(img: SpatialImage, times_s: Sequence[float] | None) -> tuple[np.ndar
         raise ArgumentError(
             f"times_s must have one time for each of {data.shape[3]} frames. Got {len(times_s)}."
         )
-    return data, np.asarray(times_s, dtype=float)
-
-
-def _stretches(data: np.ndarray, times: np.ndarray, n_rows: int) -> tuple[np.ndarray, list[str]]:
-    """Average frames within stretches of time, and say from when to when each is."""
-    parts = np.array_split(np.arange(len(times)), min(max(n_rows, 1), len(times)))
-    frames = np.stack([data[..., part].mean(axis=3) for part in parts], axis=3)
-    ends = [(times[part[0]], times[part[-1]]) for part in parts]
-    return frames, [f"{a:.1f} s" if a == b else f"{a:.1f} to {b:.1f} s" for a, b in ends]
+    return data, np.asarray(times_s)
 
 
 def _canvas(n_rows: int, row_height: float) -> tuple[Figure, list]:
@@ -208,6 +203,7 @@ def _template_rows(
     known = image.new_img_like(img, np.nan_to_num(frames))
     grid = load_mni152_brain_mask(resolution=_GRID)
     coarse = image.resample_to_img(known, grid, interpolation="nearest")
+    axial, sagittal = _best_cuts(coarse)
     figure, boxes = _canvas(len(labels), 1.14)
     look = {
         "bg_img": load_mni152_template(resolution=2), "cmap": colours, "vmin": limits.vmin,
@@ -217,7 +213,7 @@ def _template_rows(
     }  # fmt: skip
     for i, ((x, y, w, h), label) in enumerate(zip(boxes, labels, strict=True)):
         _label(figure, (x, y, w, h), label)
-        parts = (("z", _AXIAL, x, 0.605 * w), ("x", _SAGITTAL, x + 0.61 * w, 0.39 * w))
+        parts = (("z", axial, x, 0.605 * w), ("x", sagittal, x + 0.61 * w, 0.39 * w))
         for direction, cuts, left, width in parts:
             axes = figure.add_axes((left, y, width, h))
             frame = image.index_img(coarse, i)
@@ -227,6 +223,20 @@ def _template_rows(
             if i == 0:
                 _name_cuts(display.axes, direction)
     return figure
+
+
+def _best_cuts(img: SpatialImage) -> tuple[tuple, tuple]:
+    """Choose axial and sagittal cuts through the largest mean absolute values."""
+    size = np.abs(img.get_fdata()).mean(axis=3)
+    if not size.any():
+        return _AXIAL, _SAGITTAL
+    mean = image.new_img_like(img, size)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return tuple(
+            tuple(sorted(plotting.find_cut_slices(mean, direction=way, n_cuts=len(usual))))
+            for way, usual in (("z", _AXIAL), ("x", _SAGITTAL))
+        )
 
 
 def _name_cuts(cuts: dict, direction: str) -> None:
@@ -297,8 +307,27 @@ def _filled_slices(frames: np.ndarray, *, most: int) -> np.ndarray:
     return filled[picked]
 
 
-def _bar(figure: Figure, colours: Colormap, limits: Normalize, extend: str, units: str) -> None:
-    """Draw the shared colour bar at the right edge."""
+def colour_bar(
+    figure: Figure, colours: Colormap, limits: Normalize, extend: str, units: str
+) -> None:
+    """Draw a mosaic's shared colour bar at the right edge.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+        With an inch left free at the right.
+    colours, limits, extend
+        What :func:`neurosal.reporting.style.colour_scale` gives.
+    units : str
+        Written beside the bar.
+
+    Examples
+    --------
+    >>> figure = Figure(figsize=(10, 4))
+    >>> colour_bar(figure, *style.colour_scale(np.array([1.0])), "logit")
+    >>> figure.axes[0].get_ylabel()
+    'logit'
+    """
     width, height = figure.get_size_inches()
     length = min(0.8, 2.6 / height)
     axes = figure.add_axes((1 - 0.78 / width, 0.48 - length / 2, 0.1 / width, length))

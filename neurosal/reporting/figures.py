@@ -20,7 +20,7 @@ from scipy import stats
 from neurosal.errors import ArgumentError
 from neurosal.reporting import style
 from neurosal.reporting.brains import plot_brain_mosaic
-from neurosal.reporting.heatmaps import TIME_LABEL, plot_region_time, plot_truth_recovery
+from neurosal.reporting.heatmaps import plot_region_time, plot_truth_recovery
 from neurosal.reporting.style import INK, UNITS, plain
 
 __all__ = [
@@ -258,7 +258,8 @@ def plot_network_timecourses(
         _courses(panel, table[table["network"] == networks[i]])
         panel.set_title(f"{plain(networks[i], longest=30)} ({sizes[networks[i]]})", loc="center")
         panel.tick_params(labelbottom=i + columns >= len(networks))
-    panels[-1, (len(networks) - 1) % columns // 2].set_xlabel(TIME_LABEL)
+    middle = panels[-1, (len(networks) - 1) % columns // 2]
+    middle.set_xlabel(style.time_label(importance["time"].values))
     figure.supylabel(plain(f"Mean {units}", longest=60), fontsize=8)
     handles, labels = panels[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), 8))
@@ -364,7 +365,7 @@ def _nanmean(values: np.ndarray) -> np.ndarray:
 
 def _courses(panel: Axes, table: pd.DataFrame) -> None:
     """Draw one network's line and band for each condition."""
-    names = list(dict.fromkeys(table["condition"]))
+    names = sorted(set(table["condition"]))
     colours, lines = style.colour_of(names), style.line_of(names)
     panel.axhline(0, color="0.6", lw=0.6)
     shade = 0.15 if len(names) < 6 else 0.09

@@ -1,21 +1,31 @@
 """The report: one page with its figures inside, which asks nothing of the network."""
 
 import base64
-import json
+import io
 import re
-import struct
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
-import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from nibabel import Cifti2Image
+import xarray as xr
+from markupsafe import Markup
+from PIL import Image, features
 
 from neurosal.errors import DataError
-from neurosal.reporting import figures, style, summary
+from neurosal.reporting import parameters, slider, style, summary, trust
+from neurosal.reporting import significance_text as tests
+from neurosal.reporting.methods_text import methods_section
+from neurosal.reporting.references import cited
+from neurosal.reporting.report_figures import (
+    can_turn,
+    report_figures,
+    shared_scale,
+    why_no_brain,
+    words_for,
+)
 from neurosal.reporting.results import Results
+
+_LARGE = 250_000
+_ALWAYS = "[@haufe2014; @ismail2019; @chormai2018; @nichols2017; @abraham2014]"
 
 
 @dataclass(frozen=True)
@@ -68,7 +78,13 @@ def write_report(results: Results, path: str | Path) -> Path:
     path = Path(path)
     page = path if path.suffix in (".html", ".htm") else path / "report.html"
     written = write_figures(results, page.parent / "figures")
-    text = _environment().get_template("report.html.j2").render(_context(results, written))
+    environment = slider.environment()
+    environment.filters |= {
+        "percent": summary.percent,
+        "p_value": summary.p_value,
+        "seconds": _seconds,
+    }
+    text = environment.get_template("report.html.j2").render(_context(results, written))
     try:
         page.write_text(text, encoding="utf-8")
     except OSError as error:
@@ -89,8 +105,7 @@ def write_figures(results: Results, folder: str | Path) -> dict[str, Path]:
     Returns
     -------
     dict of str to pathlib.Path
-        ``accuracy``, ``confusion``, ``region_time``, ``network_timecourses``, ``top_regions``,
-        ``truth``, and ``brain:<condition>`` for each map.
+        By the names of :func:`~neurosal.reporting.report_figures.report_figures`.
 
     Raises
     ------
@@ -107,7 +122,7 @@ def write_figures(results: Results, folder: str | Path) -> dict[str, Path]:
     folder, written = Path(folder), {}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for number, (name, draw) in enumerate(_plots(results).items()):
+        for number, (name, draw) in enumerate(report_figures(results).items()):
             path = folder / _file_name(name, number)
             draw().savefig(path, dpi=style.DPI)
             written[name] = path
@@ -123,138 +138,113 @@ def _file_name(name: str, number: int) -> str:
     return f"{kind}-{number:02d}-{plain}.png" if condition else f"{kind}.png"
 
 
-def _plots(results: Results) -> dict[str, Callable]:
-    """Every figure there is content for, by name, not yet drawn."""
-    metrics, maps, units = results.metrics, results.mean_importance, results.units
-    plots: dict[str, Callable] = {}
-    if metrics.get("accuracy_per_fold") and metrics.get("chance") is not None:
-        plots["accuracy"] = partial(
-            figures.plot_accuracy,
-            metrics["accuracy_per_fold"],
-            baseline_per_fold=metrics.get("baseline_per_fold"),
-            chance=metrics["chance"],
-            baseline=metrics.get("baseline", "baseline"),
-        )
-    if results.confusion is not None:
-        plots["confusion"] = partial(figures.plot_confusion, results.confusion)
-    if maps is not None:
-        plots["region_time"] = partial(figures.plot_region_time, maps, units=units)
-    if results.importance is not None and "condition" in results.importance.coords:
-        plots["network_timecourses"] = partial(
-            figures.plot_network_timecourses, results.importance, units=units
-        )
-    if maps is not None:
-        plots["top_regions"] = partial(figures.plot_top_regions, maps.mean("time"), units=units)
-    if results.has_truth:
-        plots["truth"] = partial(
-            figures.plot_truth_recovery,
-            maps,
-            results.truth,
-            units=units,
-            scores={name: area for name, area, _ in summary.truth_rows(results)},
-        )
-    return plots | _brain_plots(results)
-
-
-def _brain_plots(results: Results) -> dict[str, Callable]:
-    """A mosaic for each condition, all on the colour scale of the region x time map."""
-    options: dict = {"units": results.units, "space": str(results.data.get("space", ""))}
-    maps = results.mean_importance
-    if maps is not None:
-        _, limits, _ = style.colour_scale(maps.values)
-        options |= {"vmax": limits.vmax, "scale": "signed" if limits.vmin < 0 else "sequential"}
-    plots = {}
-    for condition, img in results.maps.items():
-        if isinstance(img, Cifti2Image):
-            continue
-        frames = img.shape[3] if len(img.shape) == 4 else 1
-        timed = maps is not None and maps.sizes["time"] == frames
-        plots[f"brain:{condition}"] = partial(
-            figures.plot_brain_mosaic,
-            img,
-            times_s=maps["time"].values if timed else None,
-            title=str(condition),
-            **options,
-        )
-    return plots
-
-
-def _environment() -> Environment:
-    """Templates with escaping always on and undefined names an error."""
-    environment = Environment(
-        loader=PackageLoader("neurosal.reporting"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"percent": summary.percent, "plainly": _plainly, "seconds": _seconds}
-    return environment
-
-
 def _context(results: Results, written: dict[str, Path]) -> dict:
     """Everything the template needs."""
-    metrics = results.metrics
-    pictures = {name: _picture(path, _alt(name, results)) for name, path in written.items()}
+    pictures = {name: _picture(path, words_for(name, results)) for name, path in written.items()}
     provenance = dict(results.provenance)
+    for name in ("parameters", "network", "atlas"):
+        provenance.pop(name, None)
+    methods = methods_section(results)
+    script = slider.slider_script()
     return {
         "results": results,
         "data": results.data,
-        "metrics": metrics,
+        "metrics": results.metrics,
         "pictures": pictures,
-        "brains": {k.partition(":")[2]: v for k, v in pictures.items() if k.startswith("brain:")},
+        "brains": _brains(results, pictures),
+        "slider": Markup(_slider(results)),
+        "no_brain": why_no_brain(results),
+        "style": Markup(slider.slider_style()),
+        "script": Markup(script),
+        "hash": slider.script_hash(script),
         "question": summary.question(results),
         "answer": summary.answer(results),
-        "folds": summary.fold_rows(metrics),
-        "interval": summary.fold_interval(metrics.get("accuracy_per_fold") or []),
+        "folds": summary.fold_rows(results.metrics),
+        "interval": summary.fold_interval(results.metrics.get("accuracy_per_fold") or []),
         "top": summary.top_regions(results),
         "dropped": summary.dropped_counts(results.data.get("dropped") or []),
         "truth": summary.truth_rows(results),
+        "counts": tests.significant_counts(results),
+        "significant": tests.significant_rows(results),
+        "tested": tests.statistics_words(results),
+        "checks": trust.trust_rows(results),
+        "trusted": trust.trust_words(results),
+        "methods": methods,
+        "groups": parameters.parameter_groups(results),
+        "works": _works(methods.references),
+        "screening": (results.provenance.get("parameters") or {}).get("screening_percentile"),
         "versions": provenance.pop("versions", {}),
-        "parameters": provenance.pop("parameters", {}),
-        "provenance": provenance,
+        "provenance": {k: parameters.plainly(v) for k, v in provenance.items()},
     }
 
 
+def _works(mentioned: list) -> list:
+    """The works of the methods text, and those that the page itself rests on."""
+    works = {work.full: work for work in [*mentioned, *cited(_ALWAYS)]}
+    return [works[full] for full in sorted(works, key=str.casefold)]
+
+
+def _brains(results: Results, pictures: dict[str, _Picture]) -> dict[str, list[tuple]]:
+    """Each condition's mosaics with their captions."""
+    captions = {"surface": "Cortical surfaces", "brain": "Slices"}
+    found: dict[str, list[tuple]] = {}
+    for name, picture in pictures.items():
+        kind, _, condition = name.partition(":")
+        if kind in captions:
+            told = f"{captions[kind]}: importance over time for {condition}."
+            found.setdefault(condition, []).append((picture, told))
+    return found
+
+
+def _slider(results: Results) -> str:
+    """The turning brain, on the colours of the other pictures."""
+    if not can_turn(results):
+        return ""
+    options = {"units": results.units, **shared_scale(results)}
+    flags = _flags(results)
+    maps, atlas = results.mean_importance, results.atlas
+    return slider.brain_slider(maps, atlas, significant=flags, **options).fragment
+
+
+def _flags(results: Results) -> xr.DataArray | None:
+    """Which cells are significant, if every condition was tested on the same cells."""
+    maps = results.mean_importance
+    names = [str(name) for name in maps["condition"].values]
+    joined = tests.joint_test(results)
+    if joined is None or not set(names) <= set(results.statistics):
+        return None
+    flags = joined["significant"].sel(condition=names)
+    if flags.sizes["time"] != maps.sizes["time"]:
+        return None
+    flags = flags.reindex(region=maps["region"].values, fill_value=False)
+    return flags.transpose("condition", "time", "region")
+
+
 def _picture(path: Path, alt: str) -> _Picture:
-    """Read a PNG into the page; its size on the page is that in print at 100 dots an inch."""
-    content = path.read_bytes()
-    width, height = struct.unpack(">II", content[16:24])
-    source = "data:image/png;base64," + base64.b64encode(content).decode("ascii")
+    """Put a figure into the page, at its size in print at 100 dots an inch.
+
+    Pictures are stored as WebP: without loss, or, where that is large, without a loss that shows.
+    """
+    content, kind = path.read_bytes(), "png"
+    with Image.open(io.BytesIO(content)) as image:
+        width, height = image.size
+        if features.check("webp"):
+            content, kind = _as_webp(image.convert("RGB")), "webp"
+    source = f"data:image/{kind};base64," + base64.b64encode(content).decode("ascii")
     scale = 100 / style.DPI
     return _Picture(source, alt, round(width * scale), round(height * scale))
 
 
-def _alt(name: str, results: Results) -> str:
-    """Say in words what a figure shows."""
-    kind, _, condition = name.partition(":")
-    metrics = results.metrics
-    maps = results.mean_importance
-    shape = "" if maps is None else " by ".join(f"{n} {d}s" for d, n in maps.sizes.items())
-    per_fold = metrics.get("accuracy_per_fold") or [np.nan]
-    words = {
-        "accuracy": f"Accuracy of {len(per_fold)} folds, from {summary.percent(min(per_fold))} to "
-        f"{summary.percent(max(per_fold))}, beside chance and baseline.",
-        "confusion": "Confusion matrix: share and count of windows, true by predicted condition.",
-        "region_time": f"Heat maps of importance, {shape}; the table of top regions lists the "
-        "largest values.",
-        "network_timecourses": "Mean importance over time, one panel a network, one line a "
-        "condition.",
-        "top_regions": "Bars of the ten regions of largest absolute mean importance of each "
-        "condition.",
-        "truth": f"Importance and simulated truth, {shape}, and precision-recall curves.",
-        "brain": f"Slices of the brain in rows of time: importance for {condition}.",
-    }
-    return words[kind]
+def _as_webp(image: Image.Image) -> bytes:
+    """Store a picture as WebP."""
+    out = io.BytesIO()
+    image.save(out, "webp", lossless=True, method=4)
+    if out.tell() > _LARGE:
+        out = io.BytesIO()
+        image.save(out, "webp", quality=92, method=4)
+    return out.getvalue()
 
 
 def _seconds(value: object) -> str:
     """Write a time; a header's 0.7200000286 is 0.72 s."""
     return f"{value:.6g} s" if isinstance(value, int | float) else f"{value} s"
-
-
-def _plainly(value: object) -> str:
-    """Write a parameter's value on one line."""
-    if isinstance(value, str):
-        return value
-    return json.dumps(value, default=str, ensure_ascii=False)

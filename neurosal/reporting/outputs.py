@@ -18,7 +18,9 @@ from sklearn.metrics import confusion_matrix
 
 from neurosal.errors import DataError
 from neurosal.labelled import save_array, writing
+from neurosal.projection.gifti import save_surface_map
 from neurosal.projection.images import map_extension, save_map
+from neurosal.projection.names import bids_name
 from neurosal.reporting.html import write_report
 from neurosal.reporting.results import Results
 from neurosal.validation.localization import truth_recovery
@@ -101,9 +103,15 @@ def collect_results(
     if truth is not None:
         truth = truth.sel(condition=classes, region=windows["region"].to_numpy())
         metrics |= truth_recovery(decoder.mean_saliency_, truth, seed=decoder.random_state)
+    tested = getattr(decoder, "accuracy_test_", None)
+    if tested is not None:
+        metrics["accuracy_p"] = float(tested["p"])
+    trust = getattr(decoder, "trust_", None)
+    if trust is not None:
+        metrics["trust"] = trust.metrics()
     task = ", ".join(np.unique(windows["task"].to_numpy()))
     return Results(
-        title=title or f"What the decoder looks at: {task}",
+        title=title or f"What the decoder looks at: {task or ', '.join(classes)}",
         data=_data(decoder, y, task),
         metrics=metrics,
         confusion=xr.DataArray(
@@ -116,6 +124,9 @@ def collect_results(
         maps=decoder.saliency_img_,
         truth=truth,
         provenance=_provenance(decoder),
+        atlas=decoder.atlas_,
+        statistics=getattr(decoder, "statistics_", {}),
+        trust=list(trust or ()),
     )
 
 
@@ -143,16 +154,38 @@ def write_outputs(results: Results, out_dir: str | Path, *, decoder: object) -> 
     save_array(results.importance, out_dir / "importance.nc")
     save_array(decoder.windows_, out_dir / "windows.nc")
     save_array(decoder.screening_.astype("int8"), out_dir / "screening.nc")
-    ending = map_extension(decoder.atlas_)
-    names = map_names(results.data["task"], decoder.atlas_.name, list(results.maps), ending=ending)
-    for condition, name in names.items():
-        path = out_dir / name
-        values = results.mean_importance.sel(condition=condition)
-        reference = results.maps[condition]
-        save_map(values, decoder.atlas_, path, reference=reference, provenance=results.provenance)
+    _write_maps(results, out_dir)
+    for name, tested in results.statistics.items():
+        _write_statistics(tested, out_dir, name or "contrast")
     if hasattr(decoder.classifier_, "save"):
         decoder.classifier_.save(out_dir / "classifier")
     return write_report(results, out_dir / "report.html")
+
+
+def _write_maps(results: Results, out_dir: Path) -> None:
+    """Write the mean map of each condition as an image, if there is an atlas."""
+    if results.atlas is None:
+        return
+    maps, atlas = results.mean_importance, results.atlas
+    maps = maps.isel(time=0) if maps.sizes["time"] == 1 else maps
+    ending = map_extension(atlas, timed="time" in maps.dims)
+    names = map_names(results.data["task"], atlas.name, list(results.maps), ending=ending)
+    for condition, name in names.items():
+        values, options = maps.sel(condition=condition), {"provenance": results.provenance}
+        if ending.endswith(".gii"):
+            save_surface_map(values, atlas, out_dir / name, **options)
+        else:
+            reference = results.maps[condition]
+            save_map(values, atlas, out_dir / name, reference=reference, **options)
+
+
+def _write_statistics(tested: xr.Dataset, out_dir: Path, name: str) -> None:
+    """Write what a test over subjects found, one row a cell."""
+    kept = ("network", "mean", "t", "dz", "p_uncorrected", "p", "significant")
+    table = tested.to_dataframe().reset_index()
+    columns = ["region", "time", *(column for column in kept if column in table)]
+    label = re.sub(r"[^0-9A-Za-z]", "", name)
+    _write_table(out_dir / f"statistics_{label}.tsv", table[columns].round({"time": 4}))
 
 
 def importance_table(mean_importance: xr.DataArray) -> pd.DataFrame:
@@ -204,14 +237,12 @@ def map_names(
     >>> map_names("MOTOR", "dosenbach160", ["left hand"])
     {'left hand': 'task-MOTOR_seg-dosenbach160_desc-lefthand_saliency.nii.gz'}
     """
-    task, atlas, *labels = (
-        re.sub(r"[^0-9A-Za-z]", "", part) for part in (task, atlas, *conditions)
-    )
     names: dict[str, str] = {}
-    for number, (condition, label) in enumerate(zip(conditions, labels, strict=True), start=1):
-        name = f"task-{task}_seg-{atlas}_desc-{label}_saliency{ending}"
+    for number, condition in enumerate(conditions, start=1):
+        entities = {"task": task, "seg": atlas, "desc": condition}
+        name = bids_name(entities, ending=ending)
         if name in names.values():
-            name = name.replace("_saliency", f"{number}_saliency")
+            name = bids_name(entities | {"desc": f"{condition}{number}"}, ending=ending)
         names[condition] = name
     return names
 
@@ -229,7 +260,7 @@ def _metrics(decoder: object, y: np.ndarray) -> dict:
         "n_windows": len(y),
         "n_folds": len(decoder.folds_),
         "n_classes": len(decoder.classes_),
-        "cv": decoder.cv,
+        "cv": decoder.cv if isinstance(decoder.cv, str) else str(decoder.cv),
     }
 
 
@@ -239,7 +270,9 @@ def _data(decoder: object, y: np.ndarray, task: str) -> dict:
     missing = np.isnan(windows).any(("sample", "time")).to_numpy()
     return {
         "task": task,
-        "n_subjects": len(np.unique(windows["subject"])),
+        "n_subjects": len(np.unique(windows["subject"]))
+        if (windows["subject"] != "").any()
+        else None,
         "n_runs": decoder.n_runs_,
         "n_windows": len(y),
         "n_regions": windows.sizes["region"],
@@ -247,10 +280,8 @@ def _data(decoder: object, y: np.ndarray, task: str) -> dict:
         "dropped": windows.attrs.get("dropped", []),
         "warnings": decoder.notes_,
         "missing_regions": windows["region"].to_numpy()[missing].tolist(),
-        "t_r": windows.attrs["t_r"],
-        "window": windows.attrs["window"],
-        "lag": windows.attrs["lag"],
-        "atlas": decoder.atlas_.name,
+        **{key: windows.attrs[key] for key in ("t_r", "window", "lag") if key in windows.attrs},
+        "atlas": getattr(decoder.atlas_, "name", "none"),
         "space": decoder.space_,
     }
 
@@ -268,17 +299,35 @@ def _provenance(decoder: object) -> dict:
         "command": shlex.join(sys.argv),
         "seed": decoder.random_state,
         "parameters": parameters | {"classifier": str(decoder.classifier_)},
-        "atlas": {"name": atlas.name, "space": atlas.space, "hash": atlas.hash},
+        "network": _network(decoder.classifier_),
+        "atlas": {name: getattr(atlas, name, None) for name in ("name", "space", "hash")},
         "versions": {name: version(name) for name in PACKAGES},
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
     }
 
 
+def _network(classifier: object) -> dict:
+    """The parameters of the classifier that was fitted, with those of its training."""
+    known = classifier.get_params(deep=True) if hasattr(classifier, "get_params") else {}
+    plain = {k: str(v) if hasattr(v, "get_params") else v for k, v in known.items()}
+    return {"class": type(classifier).__name__, **plain}
+
+
 def _write_json(path: Path, content: dict) -> None:
     """Write a dictionary for people and programs to read."""
     with writing(path):
-        path.write_text(json.dumps(content, indent=2, default=str) + "\n", encoding="utf-8")
+        text = json.dumps(_finite(content), indent=2, default=str)
+        path.write_text(text + "\n", encoding="utf-8")
+
+
+def _finite(content: object) -> object:
+    """Put null where a number is NaN or infinite, which JSON does not know."""
+    if isinstance(content, dict):
+        return {name: _finite(value) for name, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_finite(value) for value in content]
+    return None if isinstance(content, float) and not np.isfinite(content) else content
 
 
 def _write_table(path: Path, table: pd.DataFrame) -> None:

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 import xarray as xr
 
 from neurosal.errors import ArgumentError
+from neurosal.parcellation.base import RegionAtlas
+from neurosal.validation.check import Check
 
 _DIMENSIONS = {
     "confusion": ("true", "predicted"),
@@ -12,6 +14,7 @@ _DIMENSIONS = {
     "mean_importance": ("condition", "time", "region"),
     "truth": ("condition", "time", "region"),
 }
+_TESTED = ("mean", "t", "p", "significant")
 
 
 @dataclass
@@ -27,28 +30,41 @@ class Results:
         condition to count), ``dropped`` (list of dicts with ``condition``, ``onset`` in s,
         ``reason`` and, where known, ``subject`` and ``run``), ``warnings`` and
         ``missing_regions`` (lists of str), ``task``, ``atlas``, ``space`` (str), ``t_r``,
-        ``window`` and ``lag`` in s. Absent keys are shown as not stated.
+        ``window`` and ``lag`` in s. Absent keys are shown as not stated. ``source`` (str, such as
+        ``"the Human Connectome Project's layout"``) goes into the methods text.
     metrics : dict
         ``accuracy`` and ``chance`` (0 to 1), ``accuracy_per_fold``, ``baseline_accuracy``,
         ``baseline_per_fold``, ``baseline`` (its name), ``n_windows``, ``n_folds``, ``cv`` (str),
-        ``truth_aupr`` and ``truth_aupr_random`` (a number, or a dict of condition to number).
+        ``accuracy_p`` (of a permutation test), ``truth_aupr`` and ``truth_aupr_random`` (a
+        number, or a dict of condition to number).
     confusion : xarray.DataArray or None
         Counts of windows, shape (true, predicted), from held-out folds.
     importance : xarray.DataArray or None
         Importance of every window, shape (sample, time, region), times in s from event onset.
     mean_importance : xarray.DataArray or None
         Mean importance, shape (condition, time, region); attribute ``units`` names its unit.
-    maps : dict of str to nibabel.Nifti1Image
-        Each condition's 4D volume, one frame for each time of ``mean_importance``.
+    maps : dict of str to image
+        Each condition's 4D volume, one frame for each time of ``mean_importance``; images of
+        surfaces and grayordinates are drawn from ``mean_importance`` and ``atlas`` instead.
     truth : xarray.DataArray or None
         Which entries carry the simulated effect, boolean, shape (condition, time, region).
     provenance : dict
-        ``versions`` and ``parameters`` (dicts), ``seed``, ``command``, ``date``.
+        ``versions``, ``parameters`` and ``network`` (dicts), ``seed``, ``command``, ``date``.
+    atlas : RegionAtlas or None
+        The regions of ``mean_importance``; the turning brain is drawn from it.
+    statistics : dict of str to xarray.Dataset
+        Condition or contrast to what :func:`neurosal.group_test` found: ``mean``, ``t``, ``p`` and
+        ``significant`` of shape (time, region). What it returns for all conditions at once is
+        taken apart.
+    trust : list of Check
+        The trust card: what each check of the maps found.
+    trust_figures : dict of str to matplotlib.figure.Figure
+        Figures of some checks, by their names.
 
     Raises
     ------
     ArgumentError
-        If an array has other dimensions than these.
+        If an array has other dimensions than these, or statistics or checks are of another kind.
 
     Examples
     --------
@@ -69,6 +85,10 @@ class Results:
     maps: dict = field(default_factory=dict)
     truth: xr.DataArray | None = None
     provenance: dict = field(default_factory=dict)
+    atlas: RegionAtlas | None = None
+    statistics: dict[str, xr.Dataset] = field(default_factory=dict)
+    trust: list[Check] = field(default_factory=list)
+    trust_figures: dict = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name, dimensions in _DIMENSIONS.items():
@@ -78,6 +98,10 @@ class Results:
                     f"{name} must have the dimensions {dimensions}. Got {tuple(array.dims)}: "
                     "transpose or rename it."
                 )
+        self.statistics = _by_condition(self.statistics)
+        for check in self.trust:
+            if not isinstance(check, Check):
+                raise ArgumentError(f"trust must be a list of Check. Got {type(check).__name__}.")
 
     @property
     def has_truth(self) -> bool:
@@ -90,3 +114,21 @@ class Results:
         array = self.mean_importance if self.mean_importance is not None else self.importance
         default = "attribution (logit)"
         return default if array is None else str(array.attrs.get("units", default))
+
+
+def _by_condition(statistics: dict | xr.Dataset) -> dict[str, xr.Dataset]:
+    """Take statistics of several conditions apart, and check what they hold."""
+    given = statistics if isinstance(statistics, dict) else {"": statistics}
+    found: dict[str, xr.Dataset] = {}
+    for name, one in given.items():
+        missing = set(_TESTED) - set(one) if isinstance(one, xr.Dataset) else set(_TESTED)
+        if missing:
+            raise ArgumentError(
+                f"statistics must be what group_test returns, with {', '.join(_TESTED)}. "
+                f"{name or 'It'} has no {', '.join(sorted(missing))}."
+            )
+        if "condition" in one["mean"].dims:
+            found |= {str(c.item()): one.sel(condition=c) for c in one["condition"]}
+        else:
+            found[str(name or (one["condition"].item() if "condition" in one.coords else ""))] = one
+    return found

@@ -1,5 +1,6 @@
 """What the figures share: type sizes, colour-blind safe colours and the order of regions."""
 
+import re
 from collections.abc import Callable, Sequence
 from functools import wraps
 
@@ -17,11 +18,13 @@ from neurosal.errors import ArgumentError, check_one_of
 UNITS = "attribution (logit)"
 DPI = 150
 NO_DATA = "0.62"
+TIME_LABEL = "Time from event onset (s)"
 INK = "0.15"
 
 # Okabe & Ito's colours, without the yellow that vanishes on white; then darker kin of them.
 _HUES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 _MORE = ("#332288", "#882255", "#999933", "#AA4499", "#44AA99", "#6699CC", "#888888")
+_NETWORKS = re.compile(r"^\d+Networks_")
 _LINES = ("-", "--", "-.", ":")
 
 _RC = {
@@ -142,6 +145,62 @@ def line_of(names: Sequence[str]) -> dict:
     return {name: _LINES[i % len(_LINES)] for i, name in enumerate(dict.fromkeys(names))}
 
 
+def as_maps(importance: xr.DataArray) -> xr.DataArray:
+    """Bring maps to (condition, time, region).
+
+    Parameters
+    ----------
+    importance : xarray.DataArray
+        Shape (time, region) or (condition, time, region).
+
+    Returns
+    -------
+    xarray.DataArray
+        With a condition, of its scalar coordinate's name or none, where there was no dimension.
+
+    Raises
+    ------
+    ArgumentError
+        If the dimensions are others or one is empty.
+
+    Examples
+    --------
+    >>> as_maps(xr.DataArray(np.ones((2, 3)), dims=("time", "region"))).shape
+    (1, 2, 3)
+    """
+    if "condition" not in importance.dims:
+        name = str(importance["condition"].item()) if "condition" in importance.coords else ""
+        importance = importance.drop_vars("condition", errors="ignore")
+        importance = importance.expand_dims(condition=[name])
+    if set(importance.dims) != {"condition", "time", "region"} or 0 in importance.shape:
+        raise ArgumentError(
+            "importance must be (time, region) or (condition, time, region) and not empty. "
+            f"Got {dict(importance.sizes)}."
+        )
+    return importance.transpose("condition", "time", "region")
+
+
+def time_label(times: np.ndarray) -> str:
+    """Name an axis of time: whole numbers count steps, others are seconds.
+
+    Parameters
+    ----------
+    times : numpy.ndarray
+        The coordinate.
+
+    Returns
+    -------
+    str
+        With its unit.
+
+    Examples
+    --------
+    >>> time_label(np.array([5.0])), time_label(np.arange(3))
+    ('Time from event onset (s)', 'Time step')
+    """
+    return "Time step" if np.asarray(times).dtype.kind in "iu" else TIME_LABEL
+
+
 def networks_of(array: xr.DataArray) -> np.ndarray:
     """Each region's network; "all regions" where the array does not say.
 
@@ -260,6 +319,35 @@ def robust_limit(values: np.ndarray, *, quantile: float = 0.995) -> float:
     return float(np.quantile(size, quantile)) if size.size else 1.0
 
 
+def time_stretches(times: np.ndarray, n: int) -> list[tuple[np.ndarray, str]]:
+    """Part times into stretches of about equal length, for pictures of their means.
+
+    Parameters
+    ----------
+    times : numpy.ndarray
+        In s, rising.
+    n : int
+        Stretches at most.
+
+    Returns
+    -------
+    list of tuple of numpy.ndarray, str
+        Positions of each stretch, and from when to when it is.
+
+    Examples
+    --------
+    >>> [label for _, label in time_stretches(np.array([5.0, 6.0, 7.0]), 2)]
+    ['5.0 to 6.0 s', '7.0 s']
+    """
+    parts = np.array_split(np.arange(len(times)), min(max(n, 1), len(times)))
+    seconds = time_label(times) == TIME_LABEL
+    words = [f"{time:.1f}" if seconds else f"{time:g}" for time in times]
+    ends = [(words[part[0]], words[part[-1]]) for part in parts]
+    head, tail = ("", " s") if seconds else ("step ", "")
+    labels = [f"{head}{a}{tail}" if a == b else f"{head}{a} to {b}{tail}" for a, b in ends]
+    return list(zip(parts, labels, strict=True))
+
+
 def spread(positions: np.ndarray, gap: float) -> np.ndarray:
     """Move labels as little as possible so that neighbours are at least ``gap`` apart.
 
@@ -313,6 +401,8 @@ def text_width(texts: Sequence[str], size: float) -> float:
 def plain(text: object, *, longest: int = 40) -> str:
     r"""Make a name fit for a figure: no mathematics markup, one line, not too long.
 
+    The beginning ``7Networks_`` of Schaefer's names, which is that of all, is left out.
+
     Parameters
     ----------
     text : object
@@ -330,7 +420,7 @@ def plain(text: object, *, longest: int = 40) -> str:
     >>> plain("a$b")
     'a\\$b'
     """
-    line = " ".join(str(text).split())
+    line = _NETWORKS.sub("", " ".join(str(text).split()))
     if len(line) > longest:
         head = longest // 2
         line = line[:head] + "…" + line[len(line) - (longest - head - 1) :]

@@ -8,7 +8,9 @@ import xarray as xr
 from scipy import stats
 
 from neurosal.reporting.results import Results
+from neurosal.reporting.significance_text import significant_counts
 from neurosal.reporting.style import networks_of
+from neurosal.reporting.trust import trust_words
 
 
 def percent(value: float | None) -> str:
@@ -30,6 +32,29 @@ def percent(value: float | None) -> str:
     '81.2 %'
     """
     return "not stated" if value is None else f"{100 * value:.1f} %"
+
+
+def p_value(value: float) -> str:
+    """Write a p-value with two digits.
+
+    Parameters
+    ----------
+    value : float
+        0 to 1.
+
+    Returns
+    -------
+    str
+        "< 0.0001" for less than that.
+
+    Examples
+    --------
+    >>> p_value(0.0123), p_value(1e-6), p_value(0.5)
+    ('0.012', '< 0.0001', '0.50')
+    """
+    if value < 1e-4:
+        return "< 0.0001"
+    return f"{value:.2f}" if value >= 0.1 else f"{value:.2g}"
 
 
 def question(results: Results) -> str:
@@ -68,7 +93,8 @@ def answer(results: Results) -> list[str]:
     Returns
     -------
     list of str
-        Accuracy beside chance and baseline, what follows from it, and the leading regions.
+        Accuracy beside chance and baseline, what follows from it, the leading regions, how many
+        cells are significant, and what the trust card says.
 
     Examples
     --------
@@ -81,15 +107,22 @@ def answer(results: Results) -> list[str]:
     if accuracy is not None:
         beside = [f"chance is {percent(chance)}"] if chance is not None else []
         beside += [f"a baseline reaches {percent(baseline)}"] if baseline is not None else []
+        if metrics.get("accuracy_p") is not None:
+            beside.append(f"p = {p_value(metrics['accuracy_p'])} by permutation of labels")
         tail = f"; {', '.join(beside)}" if beside else ""
         sentences.append(f"The network names {percent(accuracy)} of held-out windows right{tail}.")
     if accuracy is not None and chance is not None:
-        sentences += _caution(accuracy, chance, metrics.get("accuracy_per_fold") or [])
+        sentences += _caution(accuracy, chance, metrics)
     if accuracy is not None and baseline is not None and baseline >= accuracy:
         sentences.append(
             "The baseline is at least as accurate: these data give no reason to prefer the network."
         )
-    return sentences + _leading(results)
+    return [
+        *sentences,
+        *_leading(results),
+        *_tested(results),
+        *filter(None, [trust_words(results)]),
+    ]
 
 
 def fold_interval(per_fold: list[float]) -> tuple[float, float] | None:
@@ -258,13 +291,19 @@ def _true_shares(results: Results) -> dict:
     return {name: float(f[k].mean()) for name, f, k in zip(names, flags, known, strict=True)}
 
 
-def _caution(accuracy: float, chance: float, per_fold: list[float]) -> list[str]:
+def _caution(accuracy: float, chance: float, metrics: Mapping) -> list[str]:
     """Warn where the accuracy does not carry the maps."""
-    ends = fold_interval(per_fold)
+    ends = fold_interval(metrics.get("accuracy_per_fold") or [])
+    p = metrics.get("accuracy_p")
     if accuracy <= chance:
         return [
             "That is not above chance: the maps below describe a network that has not "
             "learned the conditions, and should not be interpreted."
+        ]
+    if p is not None and p > 0.05:
+        return [
+            "The permutation test does not tell that accuracy from chance: the maps below should "
+            "not be interpreted."
         ]
     if ends is not None and ends[0] <= chance:
         return [
@@ -281,6 +320,15 @@ def _leading(results: Results) -> list[str]:
         return []
     named = "; ".join(f"{row['condition']}: {row['region']} ({row['network']})" for row in rows)
     return [f"Largest mean importance by condition: {named}."]
+
+
+def _tested(results: Results) -> list[str]:
+    """Count the significant cells of each condition."""
+    counts = significant_counts(results)
+    if not counts:
+        return []
+    told = "; ".join(f"{name}: {some} of {tested} cells" for name, some, tested, _ in counts)
+    return [f"Significant over subjects: {told}."]
 
 
 def _subject_interval(

@@ -3,14 +3,18 @@
 import numpy as np
 import pytest
 import xarray as xr
-from reporting_cases import NASTY, brain_image, make_importance
+from reporting_cases import NASTY, brain_image, make_importance, make_test, named_atlas
 
 from neurosal.reporting.results import Results
+from neurosal.validation.check import Check
 
 
 @pytest.fixture(scope="session")
 def results():
-    """A whole study: names that would break a careless page, a missing region, known truth."""
+    """A whole study: names that would break a careless page, a missing region, known truth.
+
+    The 24 regions are spheres of an atlas that ships with the package, under other names.
+    """
     windows, mean, truth = make_importance(n_regions=24, n_conditions=3)
     names = [NASTY, *windows["region"].values[1:]]
     windows, mean, truth = (a.assign_coords(region=names) for a in (windows, mean, truth))
@@ -64,4 +68,10 @@ def results():
             "command": "neurosal run data",
             "date": "2026-01-01T00:00:00+00:00",
         },
+        atlas=named_atlas(names),
+        statistics=make_test(mean),
+        trust=[
+            Check("recovery", "Does it?", "passed", "Area .90, random map .10.", "Real data."),
+            Check(NASTY, "Is it?", "flagged", "Correlation .91.", "Everything else."),
+        ],
     )

@@ -5,6 +5,8 @@ import numpy as np
 import xarray as xr
 from nilearn.datasets import load_mni152_brain_mask
 
+from neurosal.parcellation.atlas import Atlas, load_atlas
+
 NASTY = "<script>alert('x')</script> & $\\frac{1}{2}$"
 
 
@@ -49,3 +51,32 @@ def brain_image(frames, *, resolution=6):
     mask = load_mni152_brain_mask(resolution=resolution)
     data = mask.get_fdata(dtype="float32")[..., None] * np.asarray(frames, dtype="float32")
     return nib.Nifti1Image(data, mask.affine)
+
+
+def named_atlas(names):
+    """The first spheres of an atlas, under other names."""
+    whole = load_atlas("dosenbach160")
+    data = np.asarray(whole.labels.dataobj)
+    kept = np.where(data <= len(names), data, 0).astype("int16")
+    table = whole.regions.iloc[: len(names)].assign(name=names)
+    image = nib.Nifti1Image(kept, whole.labels.affine)
+    words = {"citation": whole.citation, "licence": "free", "approximate": True}
+    return Atlas(image, table, name="spheres", space=whole.space, **words)
+
+
+def make_test(mean, *, n_subjects=9, seed=1):
+    """A test over subjects as group_test gives it, for every condition of a mean map."""
+    noise = np.random.default_rng(seed).normal(size=mean.shape)
+    t = (3 * mean + 0.5 * noise).where(mean.notnull())
+    p = np.exp(-abs(t) / 2)
+    known = mean.notnull()
+    fields = {"mean": mean, "t": t, "p": p, "dz": t / n_subjects**0.5}
+    fields |= {"significant": (p < 0.05) & known, "status": (~known).astype("int8")}
+    attrs = {"correction": "max-t", "tail": "two-sided", "alpha": 0.05, "n_flips": 256}
+    attrs |= {
+        "n_subjects": n_subjects,
+        "exact": "yes",
+        "family": "condition",
+        "smallest_p": 1 / 256,
+    }
+    return xr.Dataset(fields).assign_attrs(attrs)

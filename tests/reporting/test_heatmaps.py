@@ -51,7 +51,7 @@ def test_scale_is_shared_signed_around_zero_and_labelled():
         (5.0, ["window start and expected HRF peak (5 s)"]),
         (-2.0, ["event onset (0 s)", "window start (-2 s)"]),
         (0.0, ["event onset and window start (0 s)"]),
-        (2.5, ["window start (2.5 s)", "expected HRF peak (5 s)"]),
+        (2.5, ["event onset (0 s)", "window start (2.5 s)", "expected HRF peak (5 s)"]),
         (12.0, ["window start (12 s)"]),
     ],
 )
