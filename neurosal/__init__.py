@@ -27,7 +27,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "models": ["InputCellClassifier", "NetworkClassifier"],
         "parcellation": ["Atlas", "extract_regions", "extract_runs", "load_atlas"],
         "pipeline": ["extract_windows"],
-        "projection": ["from_nifti", "to_image", "to_nifti"],
+        "projection": ["from_image", "from_nifti", "save_maps", "to_image", "to_nifti"],
         "saliency": ["WindowDecoder", "compare_methods", "explain"],
     },
 )

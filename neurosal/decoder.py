@@ -1,53 +1,62 @@
-"""The nilearn-style door: runs in; accuracy, importance, images and a report out."""
+"""The nilearn-style door: runs, images or arrays in; accuracy, importance, images, a report out."""
 
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import xarray as xr
-from nibabel import Nifti1Image
+from nibabel.spatialimages import SpatialImage
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_is_fitted, validate_data
 
-from neurosal.errors import DataError
+from neurosal.errors import ArgumentError
+from neurosal.examined import Examined
+from neurosal.inputs import (
+    ImageTags,
+    atlas_for,
+    check_classes,
+    first_image,
+    kind_of,
+    read_windows,
+)
 from neurosal.loaders.runs import Run
-from neurosal.models.folds import baseline_classifier, make_folds
-from neurosal.parcellation.atlas import load_atlas
-from neurosal.pipeline import extract_windows
+from neurosal.models.folds import baseline_predictions, fold_accuracy, make_folds
+from neurosal.notes import noting
+from neurosal.parcellation.coverage import measured, on_all_regions, region_scales, scaled
 from neurosal.progress import say
+from neurosal.projection.averages import mean_by_condition
 from neurosal.projection.images import to_image
 
 if TYPE_CHECKING:
     from neurosal.saliency.window_decoder import WindowDecoder
 
-_VOLUMES = (str, Path, Nifti1Image)
+_VOLUMES = (str, Path, SpatialImage)
 
 
-class SaliencyDecoder(ClassifierMixin, BaseEstimator):
+class SaliencyDecoder(Examined, ClassifierMixin, BaseEstimator):
     """Decode conditions from task fMRI and map what the decoder looks at, when and where.
 
-    Each run is parcellated, cleaned and cut into windows that follow the events. A classifier is
-    cross-validated on the windows; every window is explained by the classifier that did not see
+    Runs are parcellated, cleaned and cut into windows that follow the events; images are
+    parcellated; arrays of regions are taken as they are (see :mod:`neurosal.inputs`). A classifier
+    is cross-validated on the windows; every window is explained by the classifier that did not see
     it in training; the explanations are averaged within each condition and put on the brain.
 
     Parameters
     ----------
-    atlas : str, path or Atlas
-        What :func:`neurosal.load_atlas` takes.
+    atlas : str, path, Atlas or nilearn masker, optional
+        What :func:`neurosal.load_atlas` takes; by default ``"dosenbach160"``, and nothing for
+        arrays. A masker extracts the region series, and paints the maps; if it is not fitted, a
+        copy is, on the first image.
     conditions : dict of str to list of str, optional
-        New name to the trial types pooled under it; ``{"rest": []}`` are gaps between events. By
-        default every trial type is a condition.
+        Of runs: new name to the trial types pooled under it; ``{"rest": []}`` are gaps between
+        events. By default every trial type is a condition.
     window : float, optional
-        Length of a window in seconds; by default the shortest block of the conditions.
+        Of runs: length of a window in seconds; by default the shortest block of the conditions.
     lag : float
-        Seconds from an event's onset to its window's start: the haemodynamic delay.
+        Of runs: seconds from an event's onset to its window's start, the haemodynamic delay.
     merge : float, optional
-        Largest gap in seconds over which events of one condition are joined into a block.
-    cv : {'run', 'subject', 'block'}
+        Of runs: largest gap in seconds over which events of one condition are joined into a block.
+    cv : {'run', 'subject', 'block'}, int or scikit-learn splitter
         What is held out together, see :func:`neurosal.models.folds.make_folds`.
     n_folds : int, optional
         How many folds; by default one for each subject or run, up to 12, and 5 blocks.
@@ -62,12 +71,14 @@ class SaliencyDecoder(ClassifierMixin, BaseEstimator):
         between the conditions in its training windows, as nilearn's ``Decoder`` does. The others
         are set to zero and have no importance. 100 keeps all.
     high_pass : float, optional
-        Cut-off in Hz for removing slow drifts from the region series.
+        Of runs: cut-off in Hz for removing slow drifts from the region series.
     confounds : str or list of str, optional
-        What to regress out, see :func:`neurosal.loaders.load_strategy`; by default nothing.
+        Of runs: what to regress out, see :func:`neurosal.loaders.load_strategy`; by default
+        nothing.
     extraction : dict, optional
-        Further arguments of :func:`neurosal.extract_windows`: ``scrub_mm``, ``label``, ``n_jobs``,
-        ``cache``, ``client``. With a folder as ``cache``, training too goes on where it stopped.
+        Of runs: further arguments of :func:`neurosal.extract_windows`: ``scrub_mm``, ``label``,
+        ``n_jobs``, ``cache``, ``client``. With a folder as ``cache``, training too goes on where
+        it stopped.
     random_state : int
         Seed of training and explaining.
     verbose : bool
@@ -75,14 +86,23 @@ class SaliencyDecoder(ClassifierMixin, BaseEstimator):
 
     Attributes
     ----------
-    atlas_ : Atlas
+    atlas_ : Atlas, GrayordinateAtlas, MapsAtlas, MaskerAtlas or None
         The atlas in use.
     windows_ : xarray.DataArray
         (sample, time, region): the labelled windows.
+    scales_ : xarray.Dataset or None
+        Of images: what was subtracted from each region and divided by, see
+        :func:`~neurosal.parcellation.coverage.region_scales`.
     classes_ : numpy.ndarray
         The conditions.
+    n_features_in_ : int
+        The number of regions.
+    feature_names_in_ : numpy.ndarray
+        Their names; not there for plain arrays without an atlas.
+    folds_ : list of (train, test)
+        Index arrays into the windows.
     decoder_ : WindowDecoder
-        Fitted on all windows; what ``predict`` uses.
+        Fitted on all windows; what ``predict`` and ``explain`` use.
     fold_decoders_ : list of WindowDecoder
         The decoder of each fold.
     classifier_ : estimator
@@ -91,21 +111,36 @@ class SaliencyDecoder(ClassifierMixin, BaseEstimator):
         (time, region): the cells that ``classifier_`` is given.
     cv_scores_ : numpy.ndarray
         Accuracy in each fold.
-    baseline_scores_ : numpy.ndarray
-        The same of logistic regression on the flattened windows.
     cv_predictions_ : numpy.ndarray
         The condition predicted for each window when it was held out.
+    baseline_scores_ : numpy.ndarray
+        Accuracy of logistic regression on the flattened windows in each fold.
+    baseline_predictions_ : numpy.ndarray
+        What it predicts.
     saliency_ : xarray.DataArray
         (sample, time, region): each window explained by the classifier that did not train on it.
     mean_saliency_ : xarray.DataArray
         (condition, time, region): the mean over each condition's windows.
+    saliency_img_ : dict of str to image
+        Condition to the image of its mean importance over time: 4D NIfTI on the grid of the first
+        image (3D for windows of one frame), CIFTI for an atlas of grayordinates, what a masker
+        makes of it; empty without an atlas.
     space_ : str
         The space of the runs, or of the atlas where the runs' names do not say.
+    n_runs_ : int
+        How many runs the windows come from.
     notes_ : list of str
         The warnings of ``fit``.
-    saliency_img_ : dict of str to nibabel image
-        Condition to image of its mean importance over time: 4D NIfTI on the grid of the first run,
-        or CIFTI for an atlas of grayordinates.
+    trust_ : TrustCard
+        What :meth:`trust_card` found.
+    statistics_ : dict of str to xarray.Dataset
+        What :meth:`group_test` found.
+    accuracy_test_ : xarray.Dataset
+        What :meth:`accuracy_test` found.
+
+    See Also
+    --------
+    nilearn.decoding.Decoder : decodes single volumes by linear models.
 
     References
     ----------
@@ -114,14 +149,18 @@ class SaliencyDecoder(ClassifierMixin, BaseEstimator):
 
     Examples
     --------
-    >>> decoder = SaliencyDecoder("dosenbach160", window=12.0, cv="subject")
-    >>> decoder.get_params()["lag"]
-    5.0
+    >>> rng = np.random.default_rng(0)
+    >>> X, y = rng.normal(size=(24, 6, 5)), np.tile(["rest", "task"], 12)
+    >>> X[1::2, 3, 2] += 4
+    >>> decoder = SaliencyDecoder(screening_percentile=50).fit(X, y, groups=np.repeat([1, 2], 12))
+    >>> task = decoder.mean_saliency_.sel(condition="task")
+    >>> task.isel(abs(task).argmax(...))["region"].item()
+    'region 3'
     """
 
     def __init__(
         self,
-        atlas="dosenbach160",
+        atlas=None,
         *,
         conditions=None,
         window=None,
@@ -154,15 +193,20 @@ class SaliencyDecoder(ClassifierMixin, BaseEstimator):
         self.random_state = random_state
         self.verbose = verbose
 
-    def fit(self, runs: Sequence[Run], y: None = None) -> "SaliencyDecoder":
+    def fit(self, X: object, y: object = None, groups: object = None) -> "SaliencyDecoder":
         """Cross-validate, explain and map.
 
         Parameters
         ----------
-        runs : sequence of Run
-            What :func:`neurosal.find_hcp_runs` or :func:`neurosal.find_bids_runs` returns.
-        y : None
-            Ignored: the labels come from the runs' events.
+        X : list of Run, image, list of images, or array
+            Runs as :func:`neurosal.find_hcp_runs` and :func:`neurosal.find_bids_runs` return them;
+            a list of images, each a window, or one 4D image, each volume a window; or windows of
+            shape (sample, time, region).
+        y : array-like of shape (sample,), optional
+            The class of each window of images and arrays; runs have their events.
+        groups : array-like of shape (sample,), optional
+            The run, or with ``cv="subject"`` the subject, of each window of images and arrays:
+            what must be held out together.
 
         Returns
         -------
@@ -174,123 +218,181 @@ class SaliencyDecoder(ClassifierMixin, BaseEstimator):
         ArgumentError
             If an argument does not fit the data.
         DataError
-            If a run cannot be used.
+            If a run or an image cannot be used.
         """
-        with _noting() as self.notes_:
-            self._fit(runs)
+        with noting() as self.notes_:
+            self._fit(X, y, groups)
         return self
 
-    def _fit(self, runs: Sequence[Run]) -> None:
-        """Do what ``fit`` says."""
-        self.windows_ = self.transform(runs)
-        self.classes_ = np.unique(self.windows_["condition"].to_numpy())
-        self.n_runs_ = len(runs)
-        self.space_ = runs[0].space or self.atlas_.space
-        known = _measured(self.windows_)
-        self._cross_validate(known)
-        say("fitting on all windows", show=self.verbose)
-        y = known["condition"].to_numpy()
-        self.decoder_ = self._window_decoder().fit(known, y)
-        self.classifier_, self.screening_ = self.decoder_.classifier_, self.decoder_.screening_
-        self.mean_saliency_ = _mean_over_windows(self.saliency_, self.classes_)
-        grid = runs[0].img if isinstance(runs[0].img, _VOLUMES) else None
-        self.saliency_img_ = {
-            str(name): to_image(self.mean_saliency_.sel(condition=name), self.atlas_, grid)
-            for name in self.classes_
-        }
-
-    def transform(self, runs: Sequence[Run]) -> xr.DataArray:
-        """Turn runs into labelled windows.
+    def windows(self, X: object, y: object = None, groups: object = None) -> xr.DataArray:
+        """Turn runs, images or arrays into the windows that ``fit`` would decode.
 
         Parameters
         ----------
-        runs : sequence of Run
-            The runs.
+        X, y, groups
+            As in :meth:`fit`.
 
         Returns
         -------
         xarray.DataArray
-            (sample, time, region), z-scored within each run.
+            (sample, time, region); of runs, z-scored within each run; of images, as they were
+            measured.
         """
-        return self._windows(runs, self.window)
+        return self._read(X, y, groups, atlas=atlas_for(self.atlas, X))
 
-    def _windows(self, runs: Sequence[Run], window: float | None) -> xr.DataArray:
-        """Cut windows of a length; None takes the shortest block."""
-        self.atlas_ = load_atlas(self.atlas)
-        return extract_windows(
-            runs,
-            self.atlas_,
-            window=window,
-            lag=self.lag,
-            conditions=self.conditions,
-            merge=self.merge,
-            high_pass=self.high_pass,
-            confounds=self.confounds,
-            verbose=self.verbose,
-            **(self.extraction or {}),
-        )
-
-    def predict(self, runs: Sequence[Run]) -> np.ndarray:
-        """Predict the condition of every window of new runs.
+    def predict(self, X: object) -> np.ndarray:
+        """Predict the condition of every window of new data.
 
         Parameters
         ----------
-        runs : sequence of Run
-            Runs that were not in ``fit``.
+        X : list of Run, image, list of images, or array
+            As in :meth:`fit`; not what was fitted.
 
         Returns
         -------
         numpy.ndarray
-            One condition a window, in the order of the runs and their events.
+            One condition a window; of runs, in the order of the runs and their events.
         """
-        check_is_fitted(self, "classifier_")
-        return self.decoder_.predict(self._known_windows(runs))
+        windows = self._new_windows(X)
+        return self.decoder_.predict(windows)
 
-    def score(self, runs: Sequence[Run], y: None = None) -> float:
-        """Accuracy over the windows of new runs.
+    def predict_proba(self, X: object) -> np.ndarray:
+        """Give the probability of each condition for every window of new data.
 
         Parameters
         ----------
-        runs : sequence of Run
-            Runs that were not in ``fit``.
-        y : None
-            Ignored: the labels come from the runs' events.
+        X : list of Run, image, list of images, or array
+            As in :meth:`fit`; not what was fitted.
+
+        Returns
+        -------
+        numpy.ndarray of shape (sample, class)
+            In the order of ``classes_``.
+        """
+        windows = self._new_windows(X)
+        return self.decoder_.predict_proba(windows)
+
+    def score(self, X: object, y: object = None) -> float:
+        """Accuracy over the windows of new data.
+
+        Parameters
+        ----------
+        X : list of Run, image, list of images, or array
+            As in :meth:`fit`; not what was fitted.
+        y : array-like of shape (sample,), optional
+            The class of each window of images and arrays.
 
         Returns
         -------
         float
             The share of windows predicted right.
         """
-        check_is_fitted(self, "classifier_")
-        windows = self._known_windows(runs)
-        predicted = self.decoder_.predict(windows)
-        return float(np.mean(predicted == windows["condition"].to_numpy()))
+        windows = self._new_windows(X, y)
+        true = check_classes(windows, least=1)
+        return float(np.mean(self.decoder_.predict(windows) == true))
 
-    def generate_report(
-        self, out_dir: str | Path, *, truth: xr.DataArray | None = None, title: str | None = None
-    ) -> Path:
-        """Write the report and everything in it as files.
+    def explain(self, X: object, y: object = None) -> xr.DataArray:
+        """Map what the decoder looks at in every window of new data.
 
         Parameters
         ----------
-        out_dir : str or pathlib.Path
-            A folder; made if it is not there.
-        truth : xarray.DataArray of bool, optional
-            (condition, time, region): the true cells, where they are known.
-        title : str, optional
-            The report's title.
+        X : list of Run, image, list of images, or array
+            As in :meth:`fit`; not what was fitted.
+        y : array-like of shape (sample,), optional
+            The class of each window of images and arrays.
 
         Returns
         -------
-        pathlib.Path
-            ``report.html``; beside it ``importance.tsv``, ``importance.nc``, ``metrics.json``,
-            ``provenance.json``, a ``*_saliency.nii.gz`` a condition, figures, the windows and the
-            classifier.
+        xarray.DataArray
+            Importance (sample, time, region) for the true condition, or the predicted one where
+            the true one is not known; NaN for regions that were not fitted.
         """
-        from neurosal.reporting.outputs import collect_results, write_outputs
+        windows = self._new_windows(X, y)
+        target = "true" if "condition" in windows.coords else "predicted"
+        return on_all_regions(self.decoder_.explain(windows, target=target), self.windows_)
 
-        check_is_fitted(self, "saliency_")
-        return write_outputs(collect_results(self, truth=truth, title=title), out_dir, decoder=self)
+    def __sklearn_tags__(self) -> object:
+        tags = super().__sklearn_tags__()
+        tags.input_tags = ImageTags()
+        return tags
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "saliency_img_")
+
+    @property
+    def _group_name(self) -> str:
+        """What the groups of images and arrays say."""
+        return "subject" if self.cv == "subject" else "run"
+
+    def _fit(self, X: object, y: object, groups: object) -> None:
+        """Do what ``fit`` says."""
+        kind = kind_of(X)
+        X = [X] if isinstance(X, Run) else X
+        self._forget_answers()
+        self._check_table(X, reset=True)
+        self.atlas_ = atlas_for(self.atlas, X)
+        windows = self._read(X, y, groups, atlas=self.atlas_)
+        self.scales_ = region_scales(windows) if kind == "images" else None
+        self.windows_ = scaled(windows, self.scales_)
+        y = check_classes(self.windows_)
+        self._note_regions(X)
+        self.classes_ = np.unique(y)
+        self.n_runs_ = len(X) if kind == "runs" else self._count_groups()
+        self.space_ = (kind == "runs" and X[0].space) or getattr(self.atlas_, "space", "")
+        decoder, known = self._window_decoder(), measured(self.windows_)
+        self._cross_validate(decoder, known, y)
+        say("fitting on all windows", show=self.verbose)
+        self.decoder_ = decoder.fit(known, y)
+        self.classifier_, self.screening_ = self.decoder_.classifier_, self.decoder_.screening_
+        self.mean_saliency_ = mean_by_condition(self.saliency_, self.classes_)
+        self.saliency_img_ = self._images(first_image(X))
+
+    def _read(
+        self, X: object, y: object, groups: object, *, atlas: object, like: object = None
+    ) -> xr.DataArray:
+        """Read windows as the settings say, or as those fitted on."""
+        cutting = {
+            "window": self.window if like is None else like.attrs.get("window"),
+            "lag": self.lag,
+            "conditions": self.conditions,
+            "merge": self.merge,
+            "high_pass": self.high_pass,
+            "confounds": self.confounds,
+            **(self.extraction or {}),
+        }
+        options = {"group_name": self._group_name, "progress": self.verbose, "like": like}
+        return read_windows(X, y, groups, atlas=atlas, cutting=cutting, **options)
+
+    def _new_windows(self, X: object, y: object = None) -> xr.DataArray:
+        """Read windows as long as those fitted on, of the regions fitted on."""
+        check_is_fitted(self)
+        self._check_table(X, reset=False)
+        windows = self._read(X, y, None, atlas=self.atlas_, like=self.windows_)
+        return scaled(windows, self.scales_ if kind_of(X) == "images" else None)
+
+    def _check_table(self, X: object, *, reset: bool) -> None:
+        """Let scikit-learn remember and compare the columns of a table."""
+        if getattr(X, "ndim", 0) == 2 and not isinstance(X, xr.DataArray):
+            validate_data(self, X, reset=reset, skip_check_array=True)
+
+    def _note_regions(self, X: object) -> None:
+        """Remember how many regions there are, and their names if they have any."""
+        self.n_features_in_ = self.windows_.sizes["region"]
+        if kind_of(X) != "arrays" or isinstance(X, xr.DataArray):
+            self.feature_names_in_ = self.windows_["region"].to_numpy()
+        elif getattr(X, "ndim", 0) != 2:
+            vars(self).pop("feature_names_in_", None)
+
+    def _count_groups(self) -> int:
+        """Count the runs of images and arrays; refuse to hold out what is not known."""
+        groups = self.windows_[self._group_name].to_numpy()
+        if isinstance(self.cv, str) and (groups == "").any():
+            raise ArgumentError(
+                f"cv={self.cv!r} needs groups: the {self._group_name} of each window. Give groups, "
+                "or cv=5 for folds of single windows if these are independent of each other."
+            )
+        names = ("subject", "session", "task", "run")
+        return len(set(zip(*(self.windows_[name].to_numpy() for name in names), strict=True)))
 
     def _window_decoder(self) -> "WindowDecoder":
         """Return what is trained and explained in each fold, unfitted."""
@@ -305,97 +407,26 @@ class SaliencyDecoder(ClassifierMixin, BaseEstimator):
             random_state=self.random_state,
         )
 
-    def _cross_validate(self, known: xr.DataArray) -> None:
+    def _cross_validate(self, decoder: "WindowDecoder", known: xr.DataArray, y: np.ndarray) -> None:
         """Fit, predict and explain fold by fold."""
         from neurosal.saliency.window_decoder import cross_explain
 
         folds = make_folds(known, self.cv, n_folds=self.n_folds)
-        y = known["condition"].to_numpy()
         self.folds_ = folds
         self.cv_predictions_, maps, self.fold_decoders_ = cross_explain(
-            self._window_decoder(), known, y, folds, progress=self.verbose
+            decoder, known, y, folds, progress=self.verbose
         )
-        self.baseline_predictions_ = _baseline_predictions(known, y, folds)
-        self.cv_scores_ = _scores(self.cv_predictions_, y, folds)
-        self.baseline_scores_ = _scores(self.baseline_predictions_, y, folds)
-        self.saliency_ = _on_all_regions(maps, self.windows_)
+        self.baseline_predictions_ = baseline_predictions(known, y, folds)
+        self.cv_scores_ = fold_accuracy(self.cv_predictions_, y, folds)
+        self.baseline_scores_ = fold_accuracy(self.baseline_predictions_, y, folds)
+        self.saliency_ = on_all_regions(maps, self.windows_)
 
-    def _known_windows(self, runs: Sequence[Run]) -> xr.DataArray:
-        """Cut windows as long as those fitted on, of the regions fitted on."""
-        windows = self._windows(runs, self.windows_.attrs["window"])
-        trained_on = _measured(self.windows_)["region"].to_numpy()
-        picked = windows.sel(region=trained_on)
-        lost = trained_on[np.isnan(picked).any(("sample", "time")).to_numpy()]
-        if len(lost):
-            raise DataError(
-                f"Region(s) {', '.join(lost[:5])} are outside the field of view of a new run, but "
-                "the decoder was fitted with them. Fit again without these regions."
-            )
-        return picked
-
-
-@contextmanager
-def _noting() -> Iterator[list[str]]:
-    """Collect the warnings of a piece of work, for the report, and still show them."""
-    notes = []
-    shown = warnings.showwarning
-
-    def note(message, category, *args, **kwargs):
-        if issubclass(category, UserWarning) and str(message) not in notes:
-            notes.append(str(message))
-        shown(message, category, *args, **kwargs)
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("always", UserWarning)
-        warnings.showwarning = note
-        yield notes
-
-
-def _measured(windows: xr.DataArray) -> xr.DataArray:
-    """Drop the regions that some run does not cover, with a word about it."""
-    missing = np.isnan(windows).any(("sample", "time")).to_numpy()
-    names = windows["region"].to_numpy()[missing]
-    if missing.all():
-        raise DataError("No region is covered by every run. Check the atlas and the runs' space.")
-    if len(names):
-        warnings.warn(
-            f"{len(names)} region(s) are not covered by every run and are left out of decoding; "
-            f"their importance is NaN: {', '.join(names[:5])}{' ...' if len(names) > 5 else ''}.",
-            stacklevel=3,
-        )
-    return windows[:, :, ~missing]
-
-
-def _scores(predicted: np.ndarray, y: np.ndarray, folds: list) -> np.ndarray:
-    """Accuracy in each fold."""
-    return np.array([np.mean(predicted[test] == y[test]) for _, test in folds])
-
-
-def _baseline_predictions(known: xr.DataArray, y: np.ndarray, folds: list) -> np.ndarray:
-    """Predict held-out windows by the plain peer."""
-    flat, predicted = known.to_numpy().reshape(len(y), -1), np.empty_like(y)
-    for train, test in folds:
-        predicted[test] = baseline_classifier().fit(flat[train], y[train]).predict(flat[test])
-    return predicted
-
-
-def _on_all_regions(maps: xr.DataArray, windows: xr.DataArray) -> xr.DataArray:
-    """Give the regions left out their place, as NaN, and the windows' labels."""
-    whole = maps.reindex(region=windows["region"].to_numpy())
-    whole = whole.assign_coords({name: windows[name] for name in windows.coords})
-    whole.attrs = {**windows.attrs, **maps.attrs}
-    return whole.transpose("sample", "time", "region")
-
-
-def _mean_over_windows(saliency: xr.DataArray, classes: np.ndarray) -> xr.DataArray:
-    """Average the maps of each condition's windows."""
-    means = [saliency[saliency["condition"].to_numpy() == name].mean("sample") for name in classes]
-    joined = xr.concat(
-        means,
-        pd.Index(classes.astype(str), name="condition"),
-        coords="minimal",
-        compat="override",
-        join="override",
-    )
-    joined.attrs = dict(saliency.attrs)
-    return joined
+    def _images(self, reference: object) -> dict:
+        """Put the mean map of each condition on the brain."""
+        if self.atlas_ is None:
+            return {}
+        grid = reference if isinstance(reference, _VOLUMES) else None
+        maps = self.mean_saliency_
+        maps = maps.isel(time=0) if maps.sizes["time"] == 1 else maps
+        names = [str(name) for name in self.classes_]
+        return {name: to_image(maps.sel(condition=name), self.atlas_, grid) for name in names}

@@ -73,7 +73,7 @@ decoder = neurosal.SaliencyDecoder(
     confounds=None,
     random_state=0,
 )
-windows = decoder.transform(runs)
+windows = decoder.windows(runs)
 print(windows.sizes, windows["condition"].to_series().value_counts().to_dict())
 print("dropped:", windows.attrs["dropped"])
 

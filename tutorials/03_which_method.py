@@ -36,7 +36,7 @@ root = neurosal.simulate_hcp(
 )
 movements = {name: [name] for name in ("lf", "rf", "lh", "rh", "t")}
 decoder = neurosal.SaliencyDecoder(atlas, conditions=movements, window=12.0, lag=5.0)
-windows = decoder.transform(neurosal.find_hcp_runs(root, task="MOTOR"))
+windows = decoder.windows(neurosal.find_hcp_runs(root, task="MOTOR"))
 print(dict(windows.sizes))
 
 # %% [markdown]

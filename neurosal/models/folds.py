@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GroupKFold, LeaveOneGroupOut
+from sklearn.model_selection import GroupKFold, LeaveOneGroupOut, check_cv
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -18,7 +18,7 @@ BLOCK_FOLDS = 5
 
 
 def make_folds(
-    windows: xr.DataArray, cv: str = "run", *, n_folds: int | None = None
+    windows: xr.DataArray, cv: object = "run", *, n_folds: int | None = None
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """Split windows into training and held-out sets for cross-validation.
 
@@ -27,10 +27,11 @@ def make_folds(
     windows : xarray.DataArray
         (sample, time, region) with ``subject``, ``session``, ``run``, ``condition`` and ``onset``
         on ``sample``.
-    cv : {'subject', 'run', 'block'}
+    cv : {'subject', 'run', 'block'}, int or scikit-learn splitter
         What is held out together: whole subjects, whole runs, or contiguous stretches of time
         within each run. Stretches of one run share its noise, so their accuracy is no estimate
-        for a new run: a warning says so.
+        for a new run: a warning says so. A number makes so many stratified folds of single
+        windows, for windows that are independent; a splitter is given runs as groups.
     n_folds : int, optional
         How many folds; by default one for each subject or run up to 12, and 5 stretches.
 
@@ -55,8 +56,12 @@ def make_folds(
     >>> make_folds(windows, "subject")[0]
     (array([2, 3]), array([0, 1]))
     """
-    check_one_of("cv", cv, SCHEMES)
     samples = _sample_table(windows)
+    if not isinstance(cv, str):
+        if n_folds is not None:
+            raise ArgumentError(f"n_folds={n_folds} and cv={cv!r} exclude each other.")
+        return _split_by(cv, samples)
+    check_one_of("cv", cv, SCHEMES)
     groups = _groups(samples, cv, n_folds or BLOCK_FOLDS)
     n_groups = len(np.unique(groups))
     n_folds = n_folds or min(n_groups, MOST_FOLDS)
@@ -109,6 +114,84 @@ def _sample_table(windows: xr.DataArray) -> pd.DataFrame:
     return pd.DataFrame({name: windows[name].to_numpy() for name in names})
 
 
+def _split_by(cv: object, samples: pd.DataFrame) -> list:
+    """Split as scikit-learn does, every window once."""
+    y, runs = samples["condition"].to_numpy(), _groups(samples, "run", 0)
+    runs = runs if len(np.unique(runs)) > 1 else None
+    if isinstance(cv, int | np.integer):
+        _check_counts(y, int(cv))
+        runs = None
+    try:
+        folds = list(check_cv(cv, y, classifier=True).split(y, y, runs))
+    except (ValueError, TypeError) as error:
+        raise ArgumentError(f"cv={cv!r} cannot split the windows: {error}") from error
+    held_out = np.sort(np.concatenate([test for _, test in folds]))
+    if not np.array_equal(held_out, np.arange(len(y))):
+        raise ArgumentError(
+            f"cv must hold out every window once. {cv!r} holds out {len(np.unique(held_out))} of "
+            f"{len(y)}, in {len(held_out)} places. Use GroupKFold, LeaveOneGroupOut or the like."
+        )
+    _check_training_sets(y, folds)
+    return folds
+
+
+def baseline_predictions(
+    windows: xr.DataArray, y: np.ndarray, folds: list[tuple[np.ndarray, np.ndarray]]
+) -> np.ndarray:
+    """Predict held-out windows by the plain peer.
+
+    Parameters
+    ----------
+    windows : xarray.DataArray or array of shape (sample, time, region)
+        Without missing values.
+    y : numpy.ndarray of shape (sample,)
+        Their classes.
+    folds : list of (train, test)
+        What :func:`make_folds` returns.
+
+    Returns
+    -------
+    numpy.ndarray of shape (sample,)
+        The class that :func:`baseline_classifier` predicts for each window.
+
+    Examples
+    --------
+    >>> X, y = np.array([0.0, 1, 0, 1]).reshape(4, 1, 1), np.array(["rest", "task"] * 2)
+    >>> baseline_predictions(X, y, [([0, 1], [2, 3]), ([2, 3], [0, 1])])
+    array(['rest', 'task', 'rest', 'task'], dtype='<U4')
+    """
+    flat, predicted = np.asarray(windows).reshape(len(y), -1), np.empty_like(y)
+    for train, test in folds:
+        predicted[test] = baseline_classifier().fit(flat[train], y[train]).predict(flat[test])
+    return predicted
+
+
+def fold_accuracy(
+    predicted: np.ndarray, y: np.ndarray, folds: list[tuple[np.ndarray, np.ndarray]]
+) -> np.ndarray:
+    """Accuracy in each fold.
+
+    Parameters
+    ----------
+    predicted, y : numpy.ndarray of shape (sample,)
+        The classes predicted for held-out windows, and the true ones.
+    folds : list of (train, test)
+        What :func:`make_folds` returns.
+
+    Returns
+    -------
+    numpy.ndarray of shape (fold,)
+        Shares of windows predicted right.
+
+    Examples
+    --------
+    >>> y = np.array(["rest", "task", "rest"])
+    >>> fold_accuracy(np.array(["rest", "rest", "rest"]), y, [([2], [0, 1]), ([0, 1], [2])])
+    array([0.5, 1. ])
+    """
+    return np.array([np.mean(predicted[test] == y[test]) for _, test in folds])
+
+
 def _groups(samples: pd.DataFrame, cv: str, n_stretches: int) -> np.ndarray:
     """Number the samples that must stay together."""
     runs = samples.groupby(["subject", "session", "run"]).ngroup().to_numpy()
@@ -116,6 +199,8 @@ def _groups(samples: pd.DataFrame, cv: str, n_stretches: int) -> np.ndarray:
         return samples.groupby("subject").ngroup().to_numpy()
     if cv == "run":
         return runs
+    if samples["onset"].isna().any():
+        raise ArgumentError("cv='block' needs the onset of every window; use another cv.")
     ranks = samples.groupby(runs)["onset"].rank(method="first").to_numpy() - 1
     sizes = samples.groupby(runs)["onset"].transform("size").to_numpy()
     return (ranks * n_stretches // sizes).astype(int)

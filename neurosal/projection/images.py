@@ -1,18 +1,23 @@
 """Maps of any atlas as the image that fits it, and as a file with a JSON sidecar."""
 
-import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import nibabel as nib
 import numpy as np
 import xarray as xr
 
-from neurosal import __version__
-from neurosal.errors import ArgumentError, DataError
+from neurosal.errors import ArgumentError
 from neurosal.parcellation.base import RegionAtlas
 from neurosal.parcellation.grayordinates import GrayordinateAtlas
-from neurosal.projection.grayordinates import KINDS, to_cifti
-from neurosal.projection.volume import to_nifti
+from neurosal.parcellation.maskers import MaskerAtlas
+from neurosal.projection.grayordinates import KINDS, from_cifti, to_cifti
+from neurosal.projection.masked import paint_masker, read_masker
+from neurosal.projection.sidecars import write_with_sidecar
+from neurosal.projection.volume import from_nifti, to_nifti
+
+if TYPE_CHECKING:
+    from nilearn.surface import SurfaceImage
 
 _VOLUME = (".nii.gz", ".nii")
 _CIFTI = tuple(f".{kind}.nii" for kind in KINDS)
@@ -25,18 +30,18 @@ def to_image(
     *,
     kind: str | None = None,
     t_r: float | None = None,
-) -> nib.Nifti1Image | nib.Cifti2Image:
+) -> "nib.Nifti1Image | nib.Cifti2Image | SurfaceImage":
     """Put region values on the brain, as the image that fits the atlas.
 
     Parameters
     ----------
     values : xarray.DataArray or numpy.ndarray
         Of shape (region,) or (time, region); for grayordinates also (condition, region).
-    atlas : Atlas, MapsAtlas or GrayordinateAtlas
+    atlas : Atlas, MapsAtlas, GrayordinateAtlas or MaskerAtlas
         The regions.
     reference : nibabel image, str, pathlib.Path or None
         Whose grid a volume has; None uses the atlas's own. Grayordinates are those of the atlas,
-        whatever the reference.
+        and a masker's voxels those of the masker, whatever the reference.
     kind : {"pscalar", "ptseries", "dscalar", "dtseries"} or None
         For grayordinates, see :func:`~neurosal.projection.grayordinates.to_cifti`.
     t_r : float or None
@@ -44,14 +49,20 @@ def to_image(
 
     Returns
     -------
-    nibabel.Nifti1Image or nibabel.Cifti2Image
-        A CIFTI image for an atlas of grayordinates, else a volume; float32.
+    nibabel.Nifti1Image, nibabel.Cifti2Image or nilearn.surface.SurfaceImage
+        A CIFTI image for an atlas of grayordinates, what a masker makes of it, else a volume;
+        float32.
 
     Raises
     ------
     ArgumentError
         As :func:`~neurosal.projection.volume.to_nifti` and
         :func:`~neurosal.projection.grayordinates.to_cifti` say.
+
+    See Also
+    --------
+    from_image : the way back.
+    neurosal.projection.surface.to_surface : any labels on surfaces.
 
     Examples
     --------
@@ -65,21 +76,60 @@ def to_image(
         raise ArgumentError(
             f"kind is for atlases of grayordinates. Got {kind!r} with {atlas.name}."
         )
+    if isinstance(atlas, MaskerAtlas):
+        return paint_masker(values, atlas, reference, t_r=t_r)
     return to_nifti(values, atlas, reference=reference, t_r=t_r)
 
 
-def map_extension(atlas: RegionAtlas) -> str:
-    """Give the end of the file name of a map over time.
+def from_image(img: object, atlas: RegionAtlas) -> xr.DataArray:
+    """Read region values back out of a map, whatever the atlas.
 
     Parameters
     ----------
-    atlas : Atlas, MapsAtlas or GrayordinateAtlas
+    img : image, str or pathlib.Path
+        What :func:`to_image` made, or :func:`save_map` wrote.
+    atlas : Atlas, MapsAtlas, GrayordinateAtlas or MaskerAtlas
         The regions.
 
     Returns
     -------
+    xarray.DataArray
+        As :func:`~neurosal.projection.volume.from_nifti`,
+        :func:`~neurosal.projection.grayordinates.from_cifti` or
+        :func:`~neurosal.projection.masked.read_masker` says.
+
+    Raises
+    ------
+    DataError
+        If the image was made with another atlas, or is damaged.
+
+    Examples
+    --------
+    >>> from neurosal.parcellation.atlas import load_atlas
+    >>> atlas = load_atlas("dosenbach160")
+    >>> bool((from_image(to_image(np.arange(160), atlas), atlas) == np.arange(160)).all())
+    True
+    """
+    if isinstance(atlas, GrayordinateAtlas):
+        return from_cifti(img, atlas)
+    return read_masker(img, atlas) if isinstance(atlas, MaskerAtlas) else from_nifti(img, atlas)
+
+
+def map_extension(atlas: RegionAtlas, *, timed: bool = True) -> str:
+    """Give the end of the file name of a map.
+
+    Parameters
+    ----------
+    atlas : Atlas, MapsAtlas, GrayordinateAtlas or MaskerAtlas
+        The regions.
+    timed : bool
+        Whether the map goes over time.
+
+    Returns
+    -------
     str
-        ``".ptseries.nii"`` for an atlas of grayordinates, else ``".nii.gz"``.
+        ``".ptseries.nii"`` or ``".pscalar.nii"`` for an atlas of grayordinates, ``".func.gii"`` or
+        ``".shape.gii"`` for a masker of surfaces, else ``".nii.gz"``.
 
     Examples
     --------
@@ -87,7 +137,11 @@ def map_extension(atlas: RegionAtlas) -> str:
     >>> map_extension(load_atlas("dosenbach160"))
     '.nii.gz'
     """
-    return ".ptseries.nii" if isinstance(atlas, GrayordinateAtlas) else ".nii.gz"
+    if isinstance(atlas, GrayordinateAtlas):
+        return ".ptseries.nii" if timed else ".pscalar.nii"
+    if isinstance(atlas, MaskerAtlas) and atlas.on_surface:
+        return ".func.gii" if timed else ".shape.gii"
+    return ".nii.gz"
 
 
 def save_map(
@@ -105,8 +159,9 @@ def save_map(
     ----------
     values : xarray.DataArray or numpy.ndarray
         As :func:`to_image` takes it.
-    atlas : Atlas, MapsAtlas or GrayordinateAtlas
-        The regions.
+    atlas : Atlas, MapsAtlas, GrayordinateAtlas or MaskerAtlas
+        The regions; of a masker on surfaces see
+        :func:`~neurosal.projection.gifti.save_surface_map`.
     path : str or pathlib.Path
         The image to write; its folder is made if it is not there. Volumes end in ``.nii.gz`` or
         ``.nii``; grayordinates in ``.ptseries.nii``, ``.pscalar.nii``, ``.dtseries.nii`` or
@@ -137,59 +192,32 @@ def save_map(
     >>> folder = Path(tempfile.mkdtemp())
     >>> save_map(np.ones(160), load_atlas("dosenbach160"), folder / "map.nii.gz").name
     'map.nii.gz'
-    >>> json.loads((folder / "map.json").read_text())["Atlas"]["Name"]
-    'dosenbach160'
+    >>> (folder / "map.json").exists()
+    True
     """
     path = Path(path)
     end = _ending(path, atlas)
     kind = end.split(".")[1] if end in _CIFTI else None
     img = to_image(values, atlas, reference, kind=kind, t_r=t_r)
-    notes = _sidecar(img, values, atlas, provenance or {})
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        nib.save(img, path)
-        path.with_name(f"{path.name.removesuffix(end)}.json").write_text(notes, encoding="utf-8")
-    except OSError as error:
-        raise DataError(
-            f"Cannot write {path}: {error}. Choose a folder you may write to, with free space."
-        ) from error
-    return path
+    notes = {"Description": _description(img)}
+    options = {"notes": notes, "times": _times_inside(img), "provenance": provenance}
+    return write_with_sidecar(img, path, end, values, atlas, **options)
 
 
 def _ending(path: Path, atlas: RegionAtlas) -> str:
     """Find the end of a file name, and refuse one that does not fit the atlas."""
-    gray = isinstance(atlas, GrayordinateAtlas)
     end = next((one for one in (*_CIFTI, *_VOLUME) if path.name.endswith(one)), None)
-    allowed = _CIFTI if gray else _VOLUME
+    allowed = _CIFTI if isinstance(atlas, GrayordinateAtlas) else _VOLUME
+    if isinstance(atlas, MaskerAtlas) and atlas.on_surface:
+        raise ArgumentError(
+            f"{atlas.name} is a masker of surfaces: its maps are a file for each hemisphere, "
+            "written by save_surface_map or save_maps."
+        )
     if end not in allowed:
         raise ArgumentError(
             f"path must end in {' or '.join(allowed)} for a map of {atlas.name}. Got {path}."
         )
     return end
-
-
-def _sidecar(img: object, values: object, atlas: RegionAtlas, provenance: dict) -> str:
-    """Write down what a map is, as the JSON beside it."""
-    notes = {
-        "Description": _description(img),
-        "SpatialReference": atlas.space or "unknown",
-        "Atlas": {
-            "Name": atlas.name,
-            "SHA256": atlas.hash,
-            "Source": atlas.source,
-            "License": atlas.licence,
-            "Citation": atlas.citation,
-        },
-        "Regions": len(atlas),
-        "GeneratedBy": [{"Name": "neurosal", "Version": __version__}],
-        "Attributes": dict(getattr(values, "attrs", {})),
-        "Provenance": provenance,
-    }
-    start, step = _times_inside(img)
-    if step is not None:
-        notes["RepetitionTime"] = round(step, 6)
-        notes["StartTime"] = round(start, 6)
-    return json.dumps(notes, indent=2, default=_plain) + "\n"
 
 
 def _description(img: nib.Nifti1Image | nib.Cifti2Image) -> str:
@@ -201,17 +229,12 @@ def _description(img: nib.Nifti1Image | nib.Cifti2Image) -> str:
     return "Region values painted on the grayordinates of their regions"
 
 
-def _times_inside(img: nib.Nifti1Image | nib.Cifti2Image) -> tuple[float | None, float | None]:
+def _times_inside(img: nib.Nifti1Image | nib.Cifti2Image) -> tuple[float, float] | None:
     """Read the time of the first frame and the step, in seconds, if there are frames."""
     if isinstance(img, nib.Cifti2Image):
         first = img.header.get_axis(0)
         series = isinstance(first, nib.cifti2.SeriesAxis)
-        return (float(first.start), float(first.step)) if series else (None, None)
+        return (float(first.start), float(first.step)) if series else None
     if img.ndim < 4:
-        return None, None
+        return None
     return float(img.header["toffset"]), float(img.header["pixdim"][4])
-
-
-def _plain(value: object) -> object:
-    """Make numpy values and paths fit for JSON."""
-    return value.tolist() if isinstance(value, np.generic | np.ndarray) else str(value)

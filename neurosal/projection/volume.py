@@ -99,7 +99,7 @@ def to_nifti(
     data, there = paint(values_by_region(array, columns), atlas, grid)
     _warn_lost((columns >= 0) & ~there, atlas)
     img = nib.Nifti1Image(data if "time" in array.dims else data[..., 0], grid.affine)
-    _describe(img, atlas, times, step)
+    describe_header(img, atlas, times, step)
     return img
 
 
@@ -202,8 +202,26 @@ def _warn_lost(lost: np.ndarray, atlas: RegionAtlas) -> None:
         )
 
 
-def _describe(img: nib.Nifti1Image, atlas: RegionAtlas, start: float, step: float) -> None:
-    """Write units, times and the atlas's name into the header."""
+def describe_header(img: nib.Nifti1Image, atlas: RegionAtlas, start: float, step: float) -> None:
+    """Write units, times and the atlas's name into the header.
+
+    Parameters
+    ----------
+    img : nibabel.Nifti1Image
+        Changed in place.
+    atlas : RegionAtlas
+        The regions.
+    start, step : float
+        Time of the first frame and repetition time in seconds; 0 if unknown.
+
+    Examples
+    --------
+    >>> from neurosal.parcellation.atlas import load_atlas
+    >>> img = nib.Nifti1Image(np.zeros((1, 1, 1, 2), "float32"), np.eye(4))
+    >>> describe_header(img, load_atlas("dosenbach160"), 5.0, 0.72)
+    >>> float(img.header["toffset"]), img.header.get_xyzt_units()
+    (5.0, ('mm', 'sec'))
+    """
     img.header.set_xyzt_units("mm", "sec")
     code = 4 if atlas.space.startswith("MNI152") else 2
     img.set_sform(img.affine, code=code)
