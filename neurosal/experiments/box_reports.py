@@ -11,10 +11,22 @@ from matplotlib.figure import Figure
 from neurosal.errors import ArgumentError
 from neurosal.experiments.box_runs import COLUMNS, SHARES
 from neurosal.experiments.boxes import DATASETS
-from neurosal.experiments.setups import LEARNED
+from neurosal.experiments.setups import EVIDENCE, LEARNED
 from neurosal.experiments.tables import markdown_table, mean_and_spread, read_rows
 from neurosal.reporting.style import colour_of, line_of, new_figure, styled
 
+#: What the comparing figure shows of each data set, in this order.
+COMPARED = {
+    ("lstm", "-", "published", "gradient"): "LSTM, as published:\ngradient",
+    ("input-cell-lstm", "mean", "published", "gradient"): "input-cell, as published:\ngradient",
+    ("input-cell-bi-rnn", "mean", "localizing", "smoothgrad"): "localising:\nSmoothGrad",
+    (
+        "input-cell-bi-rnn",
+        "mean",
+        "localizing",
+        EVIDENCE,
+    ): "localising:\nSmoothGrad x input",
+}
 GROUPS = ["network", "readout", "training", "method"]
 INTRODUCTION = f"""# Box experiments
 
@@ -25,6 +37,15 @@ Numbers in brackets are the published ones. A network with less than {LEARNED:.0
 not learned: it is counted in `learned`, and left out of the means. `slope` is that of log
 importance against the distance from the end, a step: below 0, importance vanishes backwards in
 time. `share` is the percentage of importance in each tenth of time.
+"""
+OVERVIEW = """
+## At a glance
+
+Means over the data sets, of the networks that learned, with the worst data set's mean in
+parentheses; what random maps score on the same sets and seeds stands beside. A slope well below 0
+and most importance in the last tenth: importance that vanishes backwards in time. A map that does
+not vanish has still found nothing unless it beats `random`.
+
 """
 
 
@@ -48,7 +69,7 @@ def box_markdown(table: pd.DataFrame) -> str:
     >>> "## earlier" in text, "random" in text
     (True, True)
     """
-    text = [INTRODUCTION]
+    text = [INTRODUCTION, OVERVIEW, markdown_table(_overview(table))]
     for dataset in table["dataset"].unique():
         part = table[table["dataset"] == dataset]
         rows = [
@@ -100,7 +121,7 @@ def plot_box_maps(
         raise ArgumentError("maps must hold at least one map. Got none.")
     columns = min(4, len(maps))
     rows = -(-len(maps) // columns)
-    figure = new_figure(1.8 * columns, 1.9 * rows + 0.3)
+    figure = new_figure(max(3.6, 1.8 * columns), 1.9 * rows + 0.3)
     panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
     for panel, (name, values) in zip(panels, maps.items(), strict=False):
         _draw_map(panel, values, dataset)
@@ -110,6 +131,41 @@ def plot_box_maps(
     figure.supxlabel("time step", fontsize=8)
     figure.supylabel("feature", fontsize=8)
     figure.suptitle(title or dataset, x=0.01, ha="left", fontsize=9)
+    return figure
+
+
+@styled
+def plot_comparison(maps: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
+    """Draw the chosen networks' mean maps, a row of panels a data set, the boxes outlined.
+
+    Parameters
+    ----------
+    maps : mapping of str to mapping of str to numpy.ndarray
+        Data set to title to (time, feature) map; what a data set lacks stays empty. Each panel
+        has colours of its own, from nothing to its largest value.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Time from left to right, features from bottom to top.
+
+    Examples
+    --------
+    >>> figure = plot_comparison({"earlier": {"lstm": np.ones((100, 100))}})
+    >>> figure.axes[0].get_ylabel()
+    'earlier'
+    """
+    titles = list(dict.fromkeys(title for own in maps.values() for title in own))
+    figure = new_figure(0.6 + 1.55 * len(titles), 0.5 + 1.4 * len(maps))
+    panels = figure.subplots(len(maps), len(titles), squeeze=False, sharex=True, sharey=True)
+    for row, (dataset, own) in zip(panels, maps.items(), strict=True):
+        row[0].set_ylabel(dataset)
+        for panel, title in zip(row, titles, strict=True):
+            if title in own:
+                _draw_map(panel, own[title], dataset)
+    for panel, title in zip(panels[0], titles, strict=True):
+        panel.set_title(title, fontsize=8)
+    figure.supxlabel("time step", fontsize=8)
     return figure
 
 
@@ -146,7 +202,8 @@ def plot_time_shares(table: pd.DataFrame, *, title: str | None = None) -> Figure
         shares = known.loc[labels == label, list(SHARES)].mean()
         panel.plot(np.arange(5, 100, 10), 100 * shares, lines[label], color=colours[label])
         panel.lines[-1].set_label(label)
-    panel.set(xlabel="time (% of the steps)", ylabel="share of importance (%)", ylim=(0, None))
+    panel.set(xlabel="time (% of the steps)", ylabel="share of importance (%)")
+    panel.set(xlim=(0, 100), ylim=(0, None))
     panel.set_title(title or "")
     panel.legend(loc="upper left", bbox_to_anchor=(1, 1))
     return figure
@@ -177,6 +234,31 @@ def save_maps(folder: Path, name: str, maps: Mapping[str, np.ndarray]) -> None:
         np.save(folder / f"{name}_{method}.npy", values)
 
 
+def write_box_page(out: Path) -> Path:
+    """Write the Markdown table of what is finished.
+
+    Parameters
+    ----------
+    out : pathlib.Path
+        Folder with ``boxes.csv``.
+
+    Returns
+    -------
+    pathlib.Path
+        ``boxes.md``.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_box_page(Path(folder)).name
+    'boxes.md'
+    """
+    path = out / "boxes.md"
+    path.write_text(box_markdown(read_rows(out / "boxes.csv", COLUMNS)), encoding="utf-8")
+    return path
+
+
 def write_box_results(out: Path) -> Path:
     """Write the Markdown table and the figures of what is finished.
 
@@ -205,9 +287,7 @@ def write_box_results(out: Path) -> Path:
     ...     write_box_results(Path(folder)).name
     'boxes.md'
     """
-    table = read_rows(out / "boxes.csv", COLUMNS)
-    path = out / "boxes.md"
-    path.write_text(box_markdown(table), encoding="utf-8")
+    path, table = write_box_page(out), read_rows(out / "boxes.csv", COLUMNS)
     trained = table[table["network"] != "-"]
     for (dataset, training, method), rows in trained.groupby(["dataset", "training", "method"]):
         name = f"{dataset}_{training}_{method}"
@@ -222,6 +302,9 @@ def write_box_results(out: Path) -> Path:
         plot_time_shares(pd.concat([known, rows]), title=title).savefig(
             folder / f"shares_{name}.png"
         )
+    compared = _compared_maps(out / "maps", trained)
+    if compared:
+        plot_comparison(compared).savefig(out / "figures" / "comparison.png")
     return path
 
 
@@ -245,6 +328,25 @@ def _summary(names: dict, group: pd.DataFrame) -> dict:
     }
     row["accuracy %"] += _published(100 * group["published_accuracy"], digits=1)
     return row
+
+
+def _overview(table: pd.DataFrame) -> list[dict]:
+    """Write one row for each network, training and method, over all data sets."""
+    random = table[table["method"] == "random"].set_index(["dataset", "seed"])
+    rows = []
+    for names, group in table[table["network"] != "-"].groupby(GROUPS, sort=False):
+        kept = group[_counted(group)]
+        row = dict(zip(GROUPS, names, strict=True))
+        row["learned"] = f"{len(kept)} of {len(group)}"
+        beside = random.reindex(pd.MultiIndex.from_frame(kept[["dataset", "seed"]]))
+        for title, column in (("AUPR", "aupr"), ("weighted Jaccard", "weighted_jaccard")):
+            sets = kept.groupby("dataset")[column].mean()
+            row[title] = f"{sets.mean():.3f} ({sets.min():.3f})" if len(kept) else "-"
+            row[f"random {title}"] = f"{beside[column].mean():.3f}" if len(kept) else "-"
+        row["slope"] = f"{kept['slope'].mean():.3f}" if len(kept) else "-"
+        row["last tenth %"] = f"{100 * kept['share_9'].mean():.0f}" if len(kept) else "-"
+        rows.append(row)
+    return rows
 
 
 def _counted(table: pd.DataFrame) -> pd.Series:
@@ -284,3 +386,13 @@ def _mean_maps(folder: Path, rows: pd.DataFrame) -> dict[str, np.ndarray]:
             label += "" if str(row["learned"]) == "True" else "\n(not learned)"
             found.setdefault(label, []).append(np.load(path, allow_pickle=False))
     return {label: np.mean(maps, axis=0) for label, maps in found.items()}
+
+
+def _compared_maps(folder: Path, rows: pd.DataFrame) -> dict[str, dict[str, np.ndarray]]:
+    """Average the kept maps of the compared networks over seeds, by data set and title."""
+    found: dict[str, dict[str, np.ndarray]] = {}
+    for (dataset, *names), group in rows.groupby(["dataset", *GROUPS], sort=False):
+        own = list(_mean_maps(folder, group).values())
+        if tuple(names) in COMPARED and own:
+            found.setdefault(dataset, {})[COMPARED[tuple(names)]] = own[0]
+    return found

@@ -10,11 +10,13 @@ from scipy.ndimage import uniform_filter
 
 from neurosal.errors import ArgumentError
 from neurosal.experiments.boxes import Samples, make_boxes
+from neurosal.experiments.resuming import stop_if_interrupted
 from neurosal.experiments.setups import (
     EVIDENCE,
     EVIDENCE_WINDOW,
     LEARNED,
     MOST_SAMPLES,
+    NOISE_METHODS,
     PUBLISHED,
     Setup,
     explain_arguments,
@@ -118,7 +120,8 @@ def run_boxes(run: BoxRun) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
     """Train a network and score its maps on the test samples.
 
     Training is in the precision that the training says; maps are made in float64, for those of
-    an LSTM fall below the smallest float32.
+    an LSTM fall below the smallest float32. Only methods that average over noise, which cost the
+    most, keep the training's precision.
 
     Parameters
     ----------
@@ -147,8 +150,10 @@ def run_boxes(run: BoxRun) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
     (1, (100, 100))
     """
     train, test = make_boxes(run.dataset, seed=run.seed, n_train=run.n_train, n_test=run.n_test)
-    classifier = run.setup.classifier(seed=run.seed, max_epochs=run.max_epochs)
-    classifier.fit(train.x, train.y)
+    classifier = run.setup.classifier(
+        seed=run.seed, n_train=len(train.x), max_epochs=run.max_epochs
+    )
+    stop_if_interrupted(classifier.fit(train.x, train.y))
     found = {
         "accuracy": float((classifier.predict(test.x) == test.y).mean()),
         "train_accuracy": float((classifier.predict(train.x) == train.y).mean()),
@@ -156,9 +161,10 @@ def run_boxes(run: BoxRun) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
     }
     found["learned"] = found["accuracy"] >= LEARNED
     exact = in_float64(classifier)
-    rows, maps = [], {}
+    rows, maps, known = [], {}, {}
     for method in run.methods:
-        scores, mean_map = explain_boxes(exact, test, run.setup, method, seed=run.seed)
+        model = classifier if method in (*NOISE_METHODS, EVIDENCE) else exact
+        scores, mean_map = explain_boxes(model, test, run.setup, method, seed=run.seed, known=known)
         rows.append(run.row(method) | found | scores)
         if mean_map is not None:
             maps[method] = mean_map
@@ -166,7 +172,13 @@ def run_boxes(run: BoxRun) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
 
 
 def explain_boxes(
-    classifier: NetworkClassifier, test: Samples, setup: Setup, method: str, *, seed: int = 0
+    classifier: NetworkClassifier,
+    test: Samples,
+    setup: Setup,
+    method: str,
+    *,
+    seed: int = 0,
+    known: dict[str, np.ndarray] | None = None,
 ) -> tuple[dict, np.ndarray | None]:
     """Explain test samples by one method and score the maps.
 
@@ -184,6 +196,8 @@ def explain_boxes(
         :data:`~neurosal.experiments.setups.EVIDENCE`.
     seed : int
         For methods that draw noise.
+    known : dict, optional
+        Maps that two methods rest on: made once, kept here, taken from here.
 
     Returns
     -------
@@ -203,7 +217,8 @@ def explain_boxes(
     few = slice(MOST_SAMPLES.get(method))
     started = time.perf_counter()
     try:
-        maps = _explain(classifier, test.x[few], test.y[few], setup, method, seed)
+        part = Samples(test.x[few], test.y[few], test.truth[few])
+        maps = _explain(classifier, part, setup, method, seed, {} if known is None else known)
     except ArgumentError as error:
         return {"note": str(error)}, None
     seconds = time.perf_counter() - started
@@ -296,15 +311,18 @@ def in_float64(classifier: NetworkClassifier) -> NetworkClassifier:
 
 def _explain(
     classifier: NetworkClassifier,
-    x: np.ndarray,
-    y: np.ndarray,
+    test: Samples,
     setup: Setup,
     method: str,
     seed: int,
+    known: dict[str, np.ndarray],
 ) -> np.ndarray:
     """Make the maps of a method."""
     name = "smoothgrad" if method == EVIDENCE else method
-    arguments = explain_arguments(method, setup)
-    found = explain(classifier, x, y=y, method=name, seed=seed, progress=False, **arguments)
-    maps = found.to_numpy()
-    return uniform_filter(maps * x, (0, *EVIDENCE_WINDOW)) if method == EVIDENCE else maps
+    if name not in known:
+        arguments = explain_arguments(method, setup)
+        options = {"y": test.y, "method": name, "seed": seed, "progress": False}
+        known[name] = explain(classifier, test.x, **options, **arguments).to_numpy()
+    if method == EVIDENCE:
+        return uniform_filter(known[name] * test.x, (0, *EVIDENCE_WINDOW))
+    return known[name]

@@ -1,28 +1,26 @@
 """Run a published experiment: plan, say how long it takes, work through it, write it down."""
 
-import json
-import platform
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
 
-from neurosal.errors import ArgumentError, DataError, check_one_of
-from neurosal.experiments.box_reports import save_maps, write_box_results
+from neurosal.errors import ArgumentError, check_one_of
+from neurosal.experiments.box_reports import save_maps, write_box_page, write_box_results
 from neurosal.experiments.box_runs import COLUMNS, KEYS, BoxRun, reference_rows, run_boxes
+from neurosal.experiments.hcp_like import reproduce_hcp_like
+from neurosal.experiments.majority import reproduce_majority
+from neurosal.experiments.mnist import reproduce_mnist
 from neurosal.experiments.plans import (
     describe_cuts,
     estimate_seconds,
     plan_boxes,
     settings_digest,
 )
+from neurosal.experiments.resuming import note_settings, work_through
 from neurosal.experiments.tables import append_rows, finished_keys, read_rows
 from neurosal.progress import say
-from neurosal.reporting.outputs import PACKAGES, prepare_folder
+from neurosal.reporting.outputs import prepare_folder
 
 
 def reproduce(
@@ -49,7 +47,8 @@ def reproduce(
     seeds : int
         How many seeds; the quick version has one.
     data : path-like, optional
-        Folder of data files, for experiments that need some; the boxes are drawn.
+        Folder of MNIST and FashionMNIST, for ``'mnist'`` and ``'majority'``; see
+        :func:`~neurosal.experiments.image_sets.load_images`.
 
     Returns
     -------
@@ -74,7 +73,7 @@ def reproduce(
     >>> reproduce("box", out="results")
     Traceback (most recent call last):
         ...
-    neurosal.errors.ArgumentError: experiment must be one of 'boxes', 'moving-box'. Got 'box'.
+    neurosal.errors.ArgumentError: experiment must be one of 'boxes', ... Got 'box'.
     """
     run = EXPERIMENTS[check_one_of("experiment", experiment, EXPERIMENTS)]
     if seeds < 1:
@@ -121,61 +120,30 @@ def reproduce_boxes(
     'boxes.md'
     """
     runs = plan_boxes(experiment, quick=quick, seeds=seeds) if plan is None else list(plan)
-    _check_settings(out, experiment, quick)
+    note_settings(out, experiment=experiment, quick=quick, settings=settings_digest(quick=quick))
     if quick:
         say(describe_cuts(experiment))
     path = out / "boxes.csv"
-    _add_references(path, runs)
-    left = _left(path, runs)
-    say(f"{experiment}: {len(runs) - len(left)} of {len(runs)} trainings are done in {out}.")
-    if left:
-        seconds = estimate_seconds(left)
-        say(f"The other {len(left)} take up to about {_duration(seconds)} on this machine.")
-    for number, run in enumerate(left, start=1):
-        started = time.perf_counter()
+
+    def do(run: BoxRun) -> pd.DataFrame:
+        """Do a run and keep its maps; the page shows what was done until then."""
+        _add_references(path, run)
+        write_box_page(out)
         table, maps = run_boxes(run)
         save_maps(out / "maps", run.name, maps)
-        append_rows(path, table)
-        say(f"{number} of {len(left)}: {_line(run, table)} ({time.perf_counter() - started:.0f} s)")
+        return table
+
+    work_through(
+        path, runs, columns=COLUMNS, keys=KEYS, estimate=estimate_seconds, do=do, describe=_line
+    )
     return write_box_results(out)
 
 
-def _check_settings(out: Path, experiment: str, quick: bool) -> None:
-    """Note the settings, or refuse a folder with the results of others."""
-    settings = {"experiment": experiment, "quick": quick, "settings": settings_digest()}
-    path = out / "provenance.json"
-    if path.exists():
-        found = json.loads(path.read_text(encoding="utf-8"))
-        different = [name for name, value in settings.items() if found.get(name) != value]
-        if different:
-            raise DataError(
-                f"{out} holds results of other settings ({', '.join(different)} differ). Choose "
-                "another output folder, or remove this one to begin anew."
-            )
-        return
-    versions = {name: version(name) for name in PACKAGES}
-    settings |= {"started": datetime.now(UTC).isoformat(timespec="seconds")}
-    settings |= {"python": platform.python_version(), "machine": platform.platform()}
-    path.write_text(json.dumps(settings | {"versions": versions}, indent=2), encoding="utf-8")
-
-
-def _add_references(path: Path, runs: Sequence[BoxRun]) -> None:
-    """Add the random and the oracle row of every data set and seed."""
+def _add_references(path: Path, run: BoxRun) -> None:
+    """Add the random and the oracle row of a run's data set and seed, if they are not there."""
     done = finished_keys(read_rows(path, COLUMNS), ["dataset", "seed", "network"])
-    for dataset, seed, n_test in dict.fromkeys((r.dataset, r.seed, r.n_test) for r in runs):
-        if (dataset, seed, "-") not in done:
-            append_rows(path, reference_rows(dataset, seed=seed, n_test=n_test))
-
-
-def _left(path: Path, runs: Sequence[BoxRun]) -> list[BoxRun]:
-    """Keep the runs, and of those the methods, that are not in the table."""
-    done = finished_keys(read_rows(path, COLUMNS), KEYS)
-    left = []
-    for run in runs:
-        methods = [m for m in run.methods if tuple(run.row(m)[key] for key in KEYS) not in done]
-        if methods:
-            left.append(replace(run, methods=tuple(methods)))
-    return left
+    if (run.dataset, run.seed, "-") not in done:
+        append_rows(path, reference_rows(run.dataset, seed=run.seed, n_test=run.n_test))
 
 
 def _line(run: BoxRun, table: pd.DataFrame) -> str:
@@ -187,15 +155,11 @@ def _line(run: BoxRun, table: pd.DataFrame) -> str:
     return text if first["learned"] else text + ", not learned"
 
 
-def _duration(seconds: float) -> str:
-    """Write seconds so that they can be understood."""
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
-
-
 #: Name to the function that runs it; each takes the arguments of :func:`reproduce`.
 EXPERIMENTS: dict[str, Callable[..., Path]] = {
     "boxes": reproduce_boxes,
     "moving-box": reproduce_boxes,
+    "mnist": reproduce_mnist,
+    "majority": reproduce_majority,
+    "hcp-like": reproduce_hcp_like,
 }

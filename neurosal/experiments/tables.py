@@ -50,6 +50,34 @@ def read_rows(path: str | Path, columns: Sequence[str]) -> pd.DataFrame:
     return rows
 
 
+def as_columns(
+    rows: Sequence[Mapping[str, object]], columns: Sequence[str], *, flags: Sequence[str] = ()
+) -> pd.DataFrame:
+    """Lay rows out in the columns of a tidy table.
+
+    Parameters
+    ----------
+    rows : sequence of mapping
+        What is missing becomes NaN.
+    columns : sequence of str
+        The table's columns.
+    flags : sequence of str
+        Columns that are True, False or missing.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row each.
+
+    Examples
+    --------
+    >>> as_columns([{"seed": 0}], ["seed", "learned"], flags=["learned"])["learned"].tolist()
+    [<NA>]
+    """
+    table = pd.DataFrame(rows).reindex(columns=list(columns))
+    return table.astype(dict.fromkeys(flags, "boolean"))
+
+
 def append_rows(path: str | Path, rows: pd.DataFrame) -> pd.DataFrame:
     """Add rows to a CSV file in one move, so that a stop leaves it whole.
 
@@ -87,6 +115,29 @@ def append_rows(path: str | Path, rows: pd.DataFrame) -> pd.DataFrame:
     table.to_csv(partial, index=False)
     partial.replace(path)
     return table
+
+
+def save_arrays(folder: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Keep arrays, each in a file of its own.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        Made if need be.
+    arrays : mapping of str to numpy.ndarray
+        Name, without ending, to values.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_arrays(Path(folder) / "maps", {"a": np.ones(2)})
+    ...     (Path(folder) / "maps" / "a.npy").exists()
+    True
+    """
+    folder.mkdir(exist_ok=True)
+    for name, values in arrays.items():
+        np.save(folder / f"{name}.npy", values)
 
 
 def finished_keys(table: pd.DataFrame, keys: Sequence[str]) -> set[tuple]:
