@@ -45,16 +45,20 @@ def test_simulate_writes_a_study_that_can_be_run(tmp_path, capfd):
 
 def test_run_writes_everything_the_report_shows(study, tmp_path, capfd):
     out = tmp_path / "out"
-    code, printed, _ = neurosal(
+    code, printed, said = neurosal(
         capfd, "run", "--hcp", study, "--task", "MOTOR", "--conditions", "hand=lh,rh", "foot=lf,rf",
         "t", *QUICK, "--cv", "subject", "--out", out,
     )  # fmt: skip
     assert code == 0
+    assert "statistics over subjects left out: 6 are needed, not 4" in said
     metrics = json.loads((out / "metrics.json").read_text())
     assert metrics["n_folds"] == len(metrics["accuracy_per_fold"]) == 4
     assert metrics["n_windows"] == 4 * 2 * 10
     assert metrics["chance"] == pytest.approx(0.4)
     assert metrics["accuracy"] > 0.6
+    assert metrics["accuracy_p"] < 0.01
+    assert metrics["trust"]["known truth"]["verdict"] == "passed"
+    assert "trust card         " in printed
     assert metrics["truth_aupr"] > 2 * metrics["truth_aupr_random"]
     assert f"{metrics['accuracy']:.3f}" in printed
     assert f"{metrics['baseline_accuracy']:.3f}" in printed
@@ -80,7 +84,7 @@ def test_same_seed_same_numbers(study, tmp_path, capfd):
     for name in ("a", "b"):
         neurosal(
             capfd, "run", "--hcp", study, "--task", "MOTOR", "--conditions", "lh", "rh", *QUICK,
-            "--out", tmp_path / name,
+            "--trust", "none", "--out", tmp_path / name,
         )  # fmt: skip
         tables.append((tmp_path / name / "importance.tsv").read_text())
     assert tables[0] == tables[1]

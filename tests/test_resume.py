@@ -108,7 +108,8 @@ def typed_words(study, out, *more):
     """What the user types."""
     return [str(word) for word in (
         "run", "--hcp", study / "study", "--task", "MOTOR", "--conditions", "lh", "rh", "--window",
-        "6", "--lag", "4", "--atlas", study / "slabs_dseg.nii.gz", "--out", out, *more,
+        "6", "--lag", "4", "--atlas", study / "slabs_dseg.nii.gz", "--trust", "none", "--out",
+        out, *more,
     )]  # fmt: skip
 
 

@@ -28,7 +28,8 @@ WIDTH, REGIONS = 0.2, 0.05
 #: The worst position has to keep this share of the best one's recovery above random maps. Between
 #: trainings of a decoder without bias it varies by a fifth; recurrent networks keep 0.0 to 0.4.
 KEPT = 0.5
-#: If even the best recovery is not above this quantile of random maps', there is nothing to compare.
+#: Where not even the best recovery is above this quantile of that of random maps, there is nothing
+#: to compare.
 FOUND = 0.999
 N_RANDOM = 1000
 HELD_OUT = 40

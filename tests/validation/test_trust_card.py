@@ -101,7 +101,7 @@ def test_false_maps_are_flagged_beside_a_true_decoder(study, true, untrained, sh
     false = {
         "untrained": (untrained.saliency_, {"parameter randomisation", "label permutation"}),
         "shuffled": (shuffled.saliency_, {"parameter randomisation", "label permutation"}),
-        "random": (rng.normal(size=sizes.shape), {"parameter randomisation", "reliability"}),
+        "random": (rng.normal(size=sizes.shape), {"parameter randomisation", "label permutation"}),
         "absolute signal": (sizes, {"signal size"}),
         "its mean": (sizes.mean("sample").expand_dims(sample=len(sizes)), {"signal size"}),
         "of each condition": (edges, {"signal size"}),
