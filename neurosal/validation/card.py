@@ -110,8 +110,8 @@ def trust_card(
         Fitted; recognised by its attributes.
     checks : {'quick', 'full'}, sequence of str or dict of str to dict
         All checks, with few or with many decoders trained for comparison; or some of them by the
-        names in :data:`~neurosal.validation.card_rows.ROWS`, done in full; or such names with
-        arguments of the checks' functions.
+        names in :data:`~neurosal.validation.card_rows.ROWS`, done in full; or such names, each
+        with arguments of the check's function.
     maps : array of shape (sample, time, region) or (condition, time, region), optional
         Maps to be checked in place of the decoder's own.
     truth : xarray.DataArray of bool, shape (condition, time, region), optional
@@ -177,8 +177,9 @@ def _chosen(checks: str | Sequence[str] | Mapping[str, dict]) -> dict[str, dict]
         check_one_of("checks", name, ROWS)
     if not checks:
         raise ArgumentError(f"checks must name one or more of {', '.join(ROWS)}. Got none.")
-    own = checks if isinstance(checks, Mapping) else {}
-    return {name: ROWS[name].full | own.get(name, {}) for name in checks}
+    if isinstance(checks, Mapping):
+        return {name: dict(options) for name, options in checks.items()}
+    return {name: dict(ROWS[name].full) for name in checks}
 
 
 def _run(name: str, work: Work, options: dict) -> Check:
