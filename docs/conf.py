@@ -101,7 +101,8 @@ def real_names() -> dict[str, str]:
 
 
 def front_page(app: object, docname: str, source: list) -> None:
-    """Put the README on the front page, its links as from here, and list what else there is."""
+    """Link tutorials to their pages; put the README on the front page, its links as from here."""
+    source[0] = re.sub(r"\]\(\.\./tutorials/(\w+)\.py\)", r"](tutorials/\1.rst)", source[0])
     if docname != "index":
         return
     text = (HERE.parent / "README.md").read_text(encoding="utf-8")
