@@ -123,7 +123,9 @@ class NonPositiveConv2d(nn.Module):
         torch.Tensor
             (images, out_channels, rows, columns).
         """
-        return functional.conv2d(x, self.weight, self.bias, padding=self.padding)
+        # Channels that lie beside each other in memory make CPUs and GPUs faster.
+        weight = self.weight.contiguous(memory_format=torch.channels_last)
+        return functional.conv2d(x, weight, self.bias, padding=self.padding)
 
 
 class SumPool2d(nn.Module):
@@ -150,7 +152,9 @@ class SumPool2d(nn.Module):
         """
         rows, columns = x.shape[2:]
         x = functional.pad(x, (0, columns % 2, 0, rows % 2))
-        return functional.avg_pool2d(x, 2, divisor_override=1)
+        # A convolution with ones: on a CPU several times faster than avg_pool2d and its gradient.
+        ones = x.new_ones(x.shape[1], 1, 2, 2)
+        return functional.conv2d(x, ones, stride=2, groups=x.shape[1])
 
 
 class ConvolutionStack(nn.Sequential):
