@@ -15,8 +15,13 @@ from joblib import Parallel, delayed
 
 from neurosal.errors import ArgumentError, DataError
 from neurosal.progress import track
+from neurosal.validation.shuffles import (
+    checked_labels,
+    share_reaching,
+    shuffled_accuracy,
+    shuffled_orders,
+)
 
-_BLOCK = 64  # shuffles drawn at once
 _RUN = ("subject", "session", "task", "run")
 
 
@@ -88,17 +93,14 @@ def prediction_test(
     >>> test["observed"].item(), test["chance"].item(), test["p"].item() < 0.001
     (1.0, 0.5, True)
     """
-    predicted, y, codes = _checked(y, runs, n_permutations, predicted)
-    chance = _chance(predicted, y, codes)
-    orders = _orders(codes, n_permutations, seed)
-    right = np.array([np.mean(y[order] == predicted) for order in orders])
-    null = chance + (right - chance) * (np.sqrt(2) if cross_validated else 1.0)
-    observed = float(np.mean(predicted == y))
+    runs = _run_codes(runs)
+    options = {"cross_validated": cross_validated, "n_permutations": n_permutations, "seed": seed}
+    found = shuffled_accuracy(predicted, y, runs, **options)
     about = {
         "null_hypothesis": "given the predictions, labels are exchangeable within runs",
         "widened": "by sqrt(2), for folds share training labels" if cross_validated else "no",
     }
-    return _result(observed, null, about, y=y, codes=codes, seed=seed).assign(chance=chance)
+    return found.assign_attrs(about | _settings(found["null"], y, runs, seed))
 
 
 def retraining_test(
@@ -173,9 +175,9 @@ def retraining_test(
     >>> retraining_test(decode, y, runs, n_permutations=19, progress=False)["p"].item()
     0.05
     """
-    y, codes = _checked(y, runs, n_permutations)
+    (y,), codes = checked_labels(y, _run_codes(runs), n_permutations=n_permutations)
     observed, scores = _score(decode, y), []
-    orders = _orders(codes, n_permutations, seed)
+    orders = shuffled_orders(codes, n_permutations, seed=seed)
     done = Parallel(n_jobs=n_jobs, return_as="generator")(
         delayed(_score)(decode, y[order]) for order in orders
     )
@@ -190,29 +192,11 @@ def retraining_test(
             "done, and p is that of these.",
             stacklevel=2,
         )
+    null = np.array(scores)
     about = {"null_hypothesis": "labels are exchangeable within runs; trained again"}
-    return _result(observed, np.array(scores), about, y=y, codes=codes, seed=seed)
-
-
-def _checked(y: object, runs: object, n_permutations: int, *more: object) -> tuple:
-    """Bring labels to arrays and number the runs, or say what does not fit."""
-    if n_permutations < 1:
-        raise ArgumentError(f"n_permutations must be 1 or more. Got {n_permutations}.")
-    codes = _run_codes(runs)
-    arrays = [np.asarray(one) for one in (*more, y)]
-    shapes = [one.shape for one in (*arrays, codes)]
-    if len(set(shapes)) > 1 or len(shapes[0]) != 1:
-        raise ArgumentError(
-            "Labels, predictions and runs must have one value for each sample. Got the shapes "
-            f"{', '.join(map(str, shapes))}."
-        )
-    mixed = pd.Series(arrays[-1]).groupby(codes).nunique() > 1
-    if not mixed.any():
-        raise ArgumentError(
-            "Each run has windows of one condition only: within runs there is nothing to exchange. "
-            "Give runs= larger units within which the labels could have come in another order."
-        )
-    return *arrays, codes
+    data = {"observed": observed, "p": share_reaching(null, observed)}
+    found = xr.Dataset(data | {"null": ("permutation", null)})
+    return found.assign_attrs(about | _settings(null, y, codes, seed))
 
 
 def _run_codes(runs: object) -> np.ndarray:
@@ -226,26 +210,6 @@ def _run_codes(runs: object) -> np.ndarray:
     return np.unique(np.asarray(runs), return_inverse=True)[1]
 
 
-def _orders(codes: np.ndarray, n_permutations: int, seed: int) -> object:
-    """Yield orders of the samples in which each stays within its run."""
-    rng = np.random.default_rng(seed)
-    places = np.argsort(codes, kind="stable")
-    for start in range(0, n_permutations, _BLOCK):
-        draws = rng.random((min(_BLOCK, n_permutations - start), len(codes)))
-        orders = np.empty(draws.shape, dtype=np.int64)
-        orders[:, places] = np.argsort(codes + draws, axis=1)
-        yield from orders
-
-
-def _chance(predicted: np.ndarray, y: np.ndarray, codes: np.ndarray) -> float:
-    """Expect the accuracy over all orders within runs."""
-    expected = 0.0
-    for code in np.unique(codes):
-        true, guess = (pd.Series(one[codes == code]).value_counts() for one in (y, predicted))
-        expected += float((true * guess.reindex(true.index).fillna(0)).sum() / true.sum())
-    return expected / len(y)
-
-
 def _score(decode: Callable, labels: np.ndarray) -> float:
     """Train and score once."""
     score = float(decode(labels))
@@ -254,12 +218,11 @@ def _score(decode: Callable, labels: np.ndarray) -> float:
     return score
 
 
-def _result(
-    observed: float, null: np.ndarray, about: dict, *, y: np.ndarray, codes: np.ndarray, seed: int
-) -> xr.Dataset:
-    """Count the shuffles that reach the score, and label it all."""
-    reached = int((null >= observed - 1e-12).sum())
-    about |= {"n_permutations": len(null), "seed": seed, "n_samples": len(y)}
-    about |= {"n_runs": len(np.unique(codes)), "n_classes": len(np.unique(y))}
-    data = {"observed": observed, "p": (1 + reached) / (1 + len(null))}
-    return xr.Dataset(data | {"null": ("permutation", null)}, attrs=about)
+def _settings(null: object, y: object, runs: np.ndarray, seed: int) -> dict:
+    """Write down what was shuffled."""
+    counts = {
+        "n_samples": len(runs),
+        "n_runs": len(np.unique(runs)),
+        "n_classes": len(np.unique(y)),
+    }
+    return {"n_permutations": len(null), "seed": seed, **counts}

@@ -8,12 +8,11 @@ from scipy import sparse
 from scipy.stats import false_discovery_control
 
 from neurosal.errors import DataError
-from neurosal.inference.cells import CONSTANT, MISSING, TESTED, cell_status, centred
+from neurosal.inference.cells import MISSING, TESTED, cell_status, centred
 from neurosal.inference.clusters import cluster_test, space_time_adjacency
 from neurosal.inference.effects import effect_sizes
 from neurosal.inference.settings import Settings
 from neurosal.inference.signflip import sign_flip_test
-from neurosal.inference.subjects import name_regions
 from neurosal.progress import say
 
 
@@ -26,7 +25,7 @@ def family_test(
     ----------
     means : xarray.DataArray
         Of shape (condition, subject, time, region). Subjects without a map of some condition are
-        left out, with a warning; so are cells that cannot be tested.
+        left out, with a warning.
     neighbours : scipy.sparse.csr_array or None
         Of shape (region, region), for clusters.
     settings : Settings
@@ -52,15 +51,15 @@ def family_test(
     [[[True, False]]]
     """
     values = _complete_subjects(means).transpose("subject", "condition", "time", "region").values
-    _tell_smallest(len(values), settings)
     status = cell_status(values)
-    _tell_untested(status, values, means)
     values = centred(values, status, settings.center)
     status = np.where(status == TESTED, cell_status(values), status)
     cells = (status == TESTED).ravel()
     if not cells.any():
+        what = ", ".join(str(name) for name in means["condition"].values if str(name))
         raise DataError(
-            "No cell can be tested: each is missing in some subject or the same in all of them."
+            f"No cell{what and f' of {what}'} can be tested: each is missing in some subject or "
+            "the same in all of them."
         )
     flat = values.reshape(len(values), -1)
     found = _statistics(flat[:, cells], settings)
@@ -96,40 +95,6 @@ def _complete_subjects(means: xr.DataArray) -> xr.DataArray:
             "over subjects needs at least two, and about six to reach p < .05."
         )
     return kept
-
-
-def _tell_smallest(n_subjects: int, settings: Settings) -> None:
-    """Say if no result could be significant."""
-    smallest = settings.smallest_p(n_subjects)
-    if smallest > settings.alpha:
-        warnings.warn(
-            f"With {n_subjects} subjects and {settings.n_permutations} flips at most, the smallest "
-            f"p-value that sign flips can give is {smallest:.3g}: nothing can be significant at "
-            f"alpha={settings.alpha:g}. More subjects (or flips) are needed; read effect sizes and "
-            "intervals instead.",
-            stacklevel=4,
-        )
-
-
-def _tell_untested(status: np.ndarray, values: np.ndarray, means: xr.DataArray) -> None:
-    """Name the regions with cells that are not tested."""
-    what = ", ".join(str(name) for name in means["condition"].values)
-    where = f" of {what}" if what else ""
-    missing, constant = ((status == kind).any(axis=(0, 1)) for kind in (MISSING, CONSTANT))
-    if missing.any():
-        lack = int(np.isnan(values).any(axis=(1, 2, 3)).sum())
-        warnings.warn(
-            f"{missing.sum()} region(s){where} are NaN in some of the subjects ({lack} of "
-            f"{len(values)}) and are not tested there: {name_regions(means, missing)}.",
-            stacklevel=4,
-        )
-    if constant.any():
-        warnings.warn(
-            f"{(status == CONSTANT).sum()} of {status.size} cells{where} have the same value for "
-            "every subject (screened to zero, for instance) and are not tested; they are of "
-            f"{constant.sum()} region(s): {name_regions(means, constant)}.",
-            stacklevel=4,
-        )
 
 
 def _statistics(x: np.ndarray, settings: Settings) -> dict[str, np.ndarray]:

@@ -14,6 +14,7 @@ from neurosal.inference.cells import MEANINGS, MISSING
 from neurosal.inference.family import family_test
 from neurosal.inference.settings import Settings
 from neurosal.inference.subjects import summarise
+from neurosal.inference.untested import tell_smallest, tell_untested
 from neurosal.parcellation.base import RegionAtlas
 
 _MEANING = {
@@ -166,6 +167,8 @@ def group_test(
     for one in families:
         found.append(family_test(one, neighbours, settings))
     joined = xr.concat(found, "condition", join="override", **_SAME) if found[1:] else found[0]
+    tell_smallest(int(joined["n_subjects"].min()), settings)
+    tell_untested(joined, means)
     if contrast is not None or None in reach:
         joined = joined.isel(condition=0, drop=None in reach)
     return _described(joined, means.attrs, settings)

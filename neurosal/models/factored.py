@@ -20,6 +20,8 @@ from torch import Tensor
 
 MAX_GROWTH = 80.0
 """Growth of the running maximum inside a chunk up to which the factored form is exact."""
+WIDE = 64
+"""Values per hop from which a chunk's steps and its states are found in one product."""
 
 
 def chunk_length(steps: int, wish: int) -> int:
@@ -251,35 +253,45 @@ class FlatPool(_Recomputed):
         exps, inverse, old = _factors(logits, chunk, y.dtype)
         batch, chunks, _, hops = exps.shape
         part = cut(y, chunk).reshape(batch * chunks, chunk * hops, -1)
-        weights = _hop_weights(exps, inverse)
-        state = _by_hop(weights[:, -1:], part, hops).view(batch, chunks, hops, -1)
-        state = _scan(state, old[:, :, -1, :, None])
+        weights = _hop_weights(exps, inverse, states=_is_wide(part))
         out = weights @ part
+        if _is_wide(part):
+            out, state = out[:, :chunk].contiguous(), out[:, chunk:]
+        else:
+            last = weights[:, -1].view(-1, chunk, hops, 1)
+            state = (part.view(-1, chunk, hops, part.shape[2]) * last).sum(dim=1)
+        state = _scan(state.view(batch, chunks, hops, -1), old[:, :, -1, :, None])
         if chunks > 1:
             out.baddbmm_(old.flatten(0, 1), state.flatten(0, 1))
-        return _join(out, y), exps, inverse, old, state
+        return _join(out, y), exps, inverse, old, state, weights
 
     @staticmethod
-    def first(y, exps, inverse, old, state, grad, chunk: int, needs) -> tuple:
+    def first(y, exps, inverse, old, state, weights, grad, chunk: int, needs) -> tuple:
         """First derivative."""
         shape, hops = exps.shape, exps.shape[3]
         grad_y = grad_logits = None
         leaving = (old.flatten(0, 1).transpose(1, 2) @ grad).view_as(state)
         leaving = _scan_back(leaving, old[:, :, -1, :, None]).flatten(0, 1)
-        weights = _hop_weights(exps, inverse)
+        part = cut(y, chunk).reshape(len(grad), chunk * hops, -1)
+        by_hop = len(grad), chunk, hops, part.shape[2]
+        wide, last = _is_wide(part), (exps * inverse[:, :, -1:]).flatten(0, 1)
+        both = torch.cat([grad, leaving], dim=1) if wide else grad
         if needs[0]:
-            grad_y = weights.transpose(1, 2) @ grad
-            last = weights[:, -1].view(len(grad), chunk, hops, 1)
-            grad_y.view(len(grad), chunk, hops, -1).addcmul_(last, leaving[:, None])
-            grad_y = _join(grad_y.view(len(grad), chunk, -1), y)
+            grad_y = (weights.transpose(1, 2) @ both).view(by_hop)
+            if not wide:
+                grad_y.addcmul_(last[..., None], leaving[:, None])
+            grad_y = _join(grad_y.flatten(2), y)
         if needs[1]:
-            part, state = cut(y, chunk).reshape(len(grad), chunk * hops, -1), state.flatten(0, 1)
-            pair = (grad @ part.transpose(1, 2)).mul_(weights).view(len(grad), chunk, chunk, hops)
+            pair = (both @ part.transpose(1, 2)).view(len(grad), -1, chunk, hops)
+            if wide:
+                through = pair[:, chunk:].diagonal(dim1=1, dim2=3)
+            else:
+                through = (part.view(by_hop) * leaving[:, None]).sum(dim=3)
+            pair = pair[:, :chunk] * weights[:, :chunk].view(-1, chunk, chunk, hops)
             own, seen = pair.sum(dim=1).view(shape), pair.sum(dim=2).view(shape)
+            state, last, through = state.flatten(0, 1), last.view(shape), through.reshape(shape)
             past = (grad @ state.transpose(1, 2)).view(shape)
-            through = _dot_by_hop(part, leaving).view(shape)
             kept = (state * leaving).sum(dim=2).view(shape[0], shape[1], hops)
-            last = exps * inverse[:, :, -1:]
             grad_logits = _logits(exps, inverse, old, last, own, seen, past, through, kept)
             grad_logits = _join(grad_logits.flatten(0, 1), y)
         return grad_y, grad_logits
@@ -295,27 +307,25 @@ def _rank(inverse: Tensor, exps: Tensor) -> Tensor:
     return (inverse.flatten(0, 1) @ exps.flatten(0, 1).transpose(1, 2)).tril_()
 
 
-def _hop_weights(exps: Tensor, inverse: Tensor) -> Tensor:
-    """Weights of a chunk's steps on each hop's inputs, (batch * chunks, chunk, chunk * hops)."""
-    chunk = exps.shape[2]
-    weights = inverse.flatten(0, 1)[:, :, None] * exps.flatten(0, 1)[:, None]
-    return weights.mul_(_ones(chunk, exps)[:, :, None]).flatten(2)
+def _is_wide(part: Tensor) -> bool:
+    """Whether a product with zeros for the other hops beats a second pass over the values."""
+    return part.shape[2] >= WIDE
 
 
-def _by_hop(weights: Tensor, part: Tensor, hops: int) -> Tensor:
-    """Weighted sums of each hop's own values, (batch * chunks, hops, outputs)."""
-    values = part.view(len(part), -1, hops, part.shape[2])
-    weights = weights.view(len(part), 1, -1, hops)
-    sums = [weights[..., k] @ values[:, :, k] for k in range(hops)]
-    return torch.cat(sums, dim=1)
+def _hop_weights(exps: Tensor, inverse: Tensor, *, states: bool) -> Tensor:
+    """Weights on each hop's inputs, (batch * chunks, chunk [+ hops], chunk * hops).
 
-
-def _dot_by_hop(part: Tensor, leaving: Tensor) -> Tensor:
-    """Products of each hop's values with its row of ``leaving``, (batch * chunks, chunk, hops)."""
-    hops = leaving.shape[1]
-    values = part.view(len(part), -1, hops, part.shape[2])
-    dots = [values[:, :, k] @ leaving[:, k, :, None] for k in range(hops)]
-    return torch.cat(dots, dim=2)
+    Of the chunk's steps, which add the hops up, then of the state that each hop leaves behind.
+    """
+    chunk, hops = exps.shape[2:]
+    exps, inverse = exps.flatten(0, 1), inverse.flatten(0, 1)
+    out = exps.new_empty(len(exps), chunk + hops * states, chunk, hops)
+    torch.mul(inverse[:, :, None], exps[:, None], out=out[:, :chunk])
+    out[:, :chunk].mul_(_ones(chunk, exps)[:, :, None])
+    if states:
+        apart = torch.eye(hops, dtype=exps.dtype, device=exps.device)[:, None]
+        torch.mul(out[:, chunk - 1, None], apart, out=out[:, chunk:])
+    return out.flatten(2)
 
 
 def _logits(exps, inverse, old, last, own, seen, past, through, kept) -> Tensor:

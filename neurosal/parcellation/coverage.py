@@ -68,6 +68,35 @@ def scaled(windows: xr.DataArray, scales: xr.Dataset | None) -> xr.DataArray:
     return windows.copy(data=values)
 
 
+def covered(windows: object) -> xr.DataArray:
+    """Label windows, and leave out the regions that some run does not cover.
+
+    Parameters
+    ----------
+    windows : xarray.DataArray or array of shape (sample, time, region)
+        The windows.
+
+    Returns
+    -------
+    xarray.DataArray
+        (sample, time, region), finite.
+
+    See Also
+    --------
+    measured : says which regions it leaves out.
+
+    Examples
+    --------
+    >>> covered([[[1.0, np.nan]]]).shape
+    (1, 1, 1)
+    """
+    dims = ("sample", "time", "region")
+    if not isinstance(windows, xr.DataArray):
+        windows = xr.DataArray(np.asarray(windows), dims=dims)
+    windows = windows.transpose(*dims)
+    return windows[:, :, np.isfinite(windows.to_numpy()).all(axis=(0, 1))]
+
+
 def measured(windows: xr.DataArray) -> xr.DataArray:
     """Drop the regions that some run does not cover, with a word about it.
 
@@ -94,17 +123,18 @@ def measured(windows: xr.DataArray) -> xr.DataArray:
     >>> measured(windows).sizes["region"]
     2
     """
-    missing = np.isnan(windows).any(("sample", "time")).to_numpy()
-    names = windows["region"].to_numpy()[missing]
-    if missing.all():
+    kept = covered(windows)
+    if not kept.sizes["region"]:
         raise DataError("No region is covered by every run. Check the atlas and the runs' space.")
+    names = windows["region"].to_numpy()
+    names = names[~np.isin(names, kept["region"].to_numpy())]
     if len(names):
         warnings.warn(
             f"{len(names)} region(s) are not covered by every run and are left out of decoding; "
             f"their importance is NaN: {shorten(names, 5)}.",
             stacklevel=3,
         )
-    return windows[:, :, ~missing]
+    return kept
 
 
 def on_all_regions(maps: xr.DataArray, windows: xr.DataArray) -> xr.DataArray:

@@ -6,6 +6,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "brains": ["plot_brain_mosaic"],
+        "check_figures": ["check_caption", "plot_check"],
         "comparisons": ["plot_attention", "plot_method_comparison"],
         "figures": [
             "plot_accuracy",

@@ -9,6 +9,8 @@ from nibabel.spatialimages import SpatialImage
 from neurosal.errors import NeurosalError
 from neurosal.reporting import figures, style, summary
 from neurosal.reporting.brain_mesh import brain_mesh
+from neurosal.reporting.check_figures import can_draw, plot_check
+from neurosal.reporting.comparisons import plot_attention, plot_method_comparison
 from neurosal.reporting.results import Results
 from neurosal.reporting.significance_map import plot_significant
 from neurosal.reporting.significance_text import joint_test
@@ -27,8 +29,8 @@ def report_figures(results: Results) -> dict[str, Callable]:
     -------
     dict of str to callable
         ``accuracy``, ``confusion``, ``region_time``, ``network_timecourses``, ``top_regions``,
-        ``surface:<condition>``, ``brain:<condition>``, ``significant``, ``truth`` and
-        ``trust:<check>``, each to a function that draws it.
+        ``surface:<condition>``, ``brain:<condition>``, ``significant``, ``truth``, ``attention``,
+        ``methods`` and ``trust:<check>``, each to a function that draws it.
 
     Examples
     --------
@@ -41,7 +43,8 @@ def report_figures(results: Results) -> dict[str, Callable]:
         **_surfaces(results),
         **_slices(results),
         **_tests(results),
-        **{f"trust:{name}": _given(figure) for name, figure in results.trust_figures.items()},
+        **_network(results),
+        **{f"trust:{c.name}": partial(plot_check, c) for c in results.trust if can_draw(c)},
     }
 
 
@@ -157,14 +160,11 @@ def words_for(name: str, results: Results) -> str:
         "brain": f"Slices of the brain in rows of time: importance for {condition}.",
         "significant": "Heat maps of the mean over subjects with significant cells framed; the "
         "table of significant regions lists them.",
-        "trust": f"Figure of the check {condition}; its finding is beside it.",
+        "attention": "Share of attention of each hop over time, and the mean over hops.",
+        "methods": "Maps of several explanation methods side by side, and how far they agree.",
+        "trust": f"Figure of the check {condition}: {_finding(results, condition)}",
     }
     return words[kind]
-
-
-def _given(figure: object) -> Callable:
-    """Hand out a figure that is drawn already."""
-    return lambda: figure
 
 
 def _decoding(results: Results) -> dict[str, Callable]:
@@ -240,6 +240,22 @@ def _slices(results: Results) -> dict[str, Callable]:
             **options,
         )
     return plots
+
+
+def _network(results: Results) -> dict[str, Callable]:
+    """What the network attends to, and what other methods say that it looks at."""
+    plots, found = {}, results.comparison
+    if results.attention is not None:
+        times = results.attention["time"].to_numpy()
+        plots["attention"] = partial(plot_attention, results.attention, times=times)
+    if found is not None:
+        plots["methods"] = partial(plot_method_comparison, found.maps, found.agreement)
+    return plots
+
+
+def _finding(results: Results, name: str) -> str:
+    """Say what a check found."""
+    return next((check.finding for check in results.trust if check.name == name), "")
 
 
 def _tests(results: Results) -> dict[str, Callable]:

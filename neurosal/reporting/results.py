@@ -1,6 +1,7 @@
 """What a report is written from: one record of everything an analysis found."""
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import xarray as xr
 
@@ -8,11 +9,15 @@ from neurosal.errors import ArgumentError
 from neurosal.parcellation.base import RegionAtlas
 from neurosal.validation.check import Check
 
+if TYPE_CHECKING:
+    from neurosal.saliency.compare import Comparison
+
 _DIMENSIONS = {
     "confusion": ("true", "predicted"),
     "importance": ("sample", "time", "region"),
     "mean_importance": ("condition", "time", "region"),
     "truth": ("condition", "time", "region"),
+    "attention": ("sample", "hop", "time"),
 }
 _TESTED = ("mean", "t", "p", "significant")
 
@@ -57,9 +62,13 @@ class Results:
         ``significant`` of shape (time, region). What it returns for all conditions at once is
         taken apart.
     trust : list of Check
-        The trust card: what each check of the maps found.
-    trust_figures : dict of str to matplotlib.figure.Figure
-        Figures of some checks, by their names.
+        The trust card: what each check of the maps found; figures are drawn of what they hold.
+    comparison : Comparison or None
+        What :func:`neurosal.compare_methods` found for some of the windows.
+    attention : xarray.DataArray or None
+        Attention of the network's last reading step, shape (sample, hop, time).
+    files : dict of str to str
+        Each file beside the page to what it holds.
 
     Raises
     ------
@@ -88,7 +97,9 @@ class Results:
     atlas: RegionAtlas | None = None
     statistics: dict[str, xr.Dataset] = field(default_factory=dict)
     trust: list[Check] = field(default_factory=list)
-    trust_figures: dict = field(default_factory=dict)
+    comparison: "Comparison | None" = None
+    attention: xr.DataArray | None = None
+    files: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name, dimensions in _DIMENSIONS.items():

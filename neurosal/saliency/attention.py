@@ -52,15 +52,42 @@ def attention(score: Score, x: Tensor) -> Attribution:
         per_layer = [
             _step_weights(layer, x, valid, backwards)
             for module in score.network.modules
-            for layer, backwards in _layers(module, x.shape[2])
+            for layer, backwards in attention_layers(module, x.shape[2])
         ]
     score.count.update(forward=len(x))
     weights = torch.stack(per_layer).mean(0)
     return Attribution(weights[:, :, None] * (x - score.baseline).abs(), {})
 
 
-def _layers(module: torch.nn.Module, n_regions: int) -> list[tuple[InputCellAttention, bool]]:
-    """Attention layers that read the samples, and whether each reads backwards in time."""
+def attention_layers(
+    module: torch.nn.Module, n_regions: int
+) -> list[tuple[InputCellAttention, bool]]:
+    """Find the attention layers that read the samples, and whether each reads backwards in time.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        The network.
+    n_regions : int
+        Regions of a sample.
+
+    Returns
+    -------
+    list of tuple of InputCellAttention and bool
+        In the order of the network.
+
+    Raises
+    ------
+    ArgumentError
+        If the network has no input-cell attention over the samples.
+
+    Examples
+    --------
+    >>> from neurosal.models.networks import build_network
+    >>> network = build_network("input-cell-lstm", n_features=3, n_classes=2)
+    >>> [backwards for _, backwards in attention_layers(network, 3)]
+    [False]
+    """
     found = [
         (layer, name.endswith("_reverse"))
         for name, layer in module.named_modules()

@@ -12,6 +12,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "faithfulness": ["deletion_insertion"],
         "known_truth": ["known_truth"],
         "localization": ["truth_recovery"],
+        "methods": ["method_agreement"],
         "patterns": ["haufe_comparison", "linear_patterns"],
         "region_contrasts": ["glm_contrasts", "window_contrasts"],
         "reliability": ["reliability"],

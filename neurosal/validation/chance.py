@@ -3,9 +3,8 @@
 import numpy as np
 import xarray as xr
 
-from neurosal.errors import ArgumentError
 from neurosal.validation.check import Check
-from neurosal.validation.twins import shuffle_within
+from neurosal.validation.shuffles import shuffled_accuracy
 
 QUESTION = "Does the decoder tell the classes apart at all?"
 LEVEL = 0.05
@@ -16,13 +15,16 @@ def above_chance(
     y: object,
     *,
     groups: object = None,
-    n_permutations: int = 999,
+    cross_validated: bool = True,
+    n_permutations: int = 10_000,
     seed: int = 0,
 ) -> Check:
     """Compare the accuracy of held-out predictions with that under shuffled labels.
 
     The predictions stay and the labels are shuffled within runs or subjects, which asks whether
-    the two are independent. Nothing is trained again.
+    the two are independent. Nothing is trained again. The p-value is that of
+    :func:`neurosal.inference.prediction_test`, and the same if the shuffles are within the same
+    runs from the same seed.
 
     Parameters
     ----------
@@ -32,6 +34,9 @@ def above_chance(
         The true classes.
     groups : array-like of shape (sample,), optional
         Runs or subjects; labels are shuffled within them.
+    cross_validated : bool
+        Whether the labels of some windows trained the decoders of others, as folds do: then the
+        null distribution is widened by the square root of two.
     n_permutations : int
         Shuffles.
     seed : int
@@ -40,17 +45,20 @@ def above_chance(
     Returns
     -------
     Check
-        Flagged for p > 0.05. ``data`` holds ``null`` (draw) and ``accuracy`` (group).
+        Flagged for p > 0.05. ``data`` holds ``null`` (permutation) and ``accuracy`` (group).
 
     Raises
     ------
     ArgumentError
-        If the two differ in length or there are no permutations.
+        If the arrays differ in length, there are no permutations, or each group has one class
+        only.
 
     References
     ----------
     Ojala & Garriga (2010), Permutation tests for studying classifier performance.
     https://www.jmlr.org/papers/v11/ojala10a.html
+    Noirhomme et al. (2014), Biased binomial assessment of cross-validated estimation of
+    classification accuracies. https://doi.org/10.1016/j.nicl.2014.04.004
 
     Examples
     --------
@@ -59,47 +67,38 @@ def above_chance(
     ('passed', 'flagged')
     """
     predictions, y = np.asarray(predictions), np.asarray(y)
-    if predictions.shape != y.shape or y.ndim != 1 or n_permutations < 1:
-        raise ArgumentError(
-            "predictions and y must hold one class for each sample, n_permutations be 1 or more. "
-            f"Got shapes {predictions.shape} and {y.shape}, and {n_permutations!r}."
-        )
-    names, groups = np.unique(np.zeros(len(y)) if groups is None else groups, return_inverse=True)
-    rng = np.random.default_rng(seed)
-    draws = (shuffle_within(y, groups, rng=rng) for _ in range(n_permutations))
-    null = np.array([np.mean(labels == predictions) for labels in draws])
-    right = predictions == y
-    data = xr.Dataset(
-        {
-            "null": ("draw", null),
-            "accuracy": ("group", [right[groups == k].mean() for k in range(len(names))]),
-        },
-        coords={"group": [str(one) for one in names]},
-    )
-    return _judge(data, float(right.mean()), len(y))
+    groups = np.zeros(y.shape) if groups is None else np.asarray(groups)
+    options = {"cross_validated": cross_validated, "n_permutations": n_permutations, "seed": seed}
+    found = shuffled_accuracy(predictions, y, groups, **options)
+    names = np.unique(groups)
+    each = [float(np.mean(predictions[groups == name] == y[groups == name])) for name in names]
+    found = found.assign(accuracy=("group", each)).assign_coords(group=[str(one) for one in names])
+    return _judge(found, len(y), widened=cross_validated)
 
 
-def _judge(data: xr.Dataset, accuracy: float, n: int) -> Check:
+def _judge(found: xr.Dataset, n: int, *, widened: bool) -> Check:
     """Say whether it is above chance."""
-    null = data["null"].to_numpy()
-    p = float((1 + (null >= accuracy - 1e-12).sum()) / (1 + len(null)))
-    beats = "above" if p <= LEVEL else "not above"
+    values = {"accuracy": "observed", "chance": "chance", "p": "p"}
+    values = {name: float(found[variable]) for name, variable in values.items()}
+    passed = values["p"] <= LEVEL
+    wider = ", widened because folds share training labels" if widened else ""
     finding = (
-        f"{accuracy:.0%} of {n} held-out windows are decoded, {null.mean():.0%} by chance "
-        f"(p = {p:.2g}, {len(null)} shuffles of the labels): {beats} chance."
+        f"{values['accuracy']:.0%} of {n} held-out windows are decoded, {values['chance']:.0%} by "
+        f"chance (p = {values['p']:.2g}, {found.sizes['permutation']} shuffles of the labels"
+        f"{wider}): {'above' if passed else 'not above'} chance."
     )
-    if p > LEVEL:
+    if not passed:
         finding += " There is nothing for a map to explain."
     return Check(
         name="accuracy",
         question=QUESTION,
-        verdict="passed" if p <= LEVEL else "flagged",
+        verdict="passed" if passed else "flagged",
         finding=finding,
         cannot_show=(
             "What is decoded need not be what the task is about: movement, eye movements or "
             "difficulty that go with the condition are decoded as well. The p-value holds for "
             "these subjects; whether others can be decoded is a question for a test over subjects."
         ),
-        values={"accuracy": accuracy, "chance": float(null.mean()), "p": p},
-        data=data,
+        values=values,
+        data=found[["null", "accuracy"]],
     )

@@ -8,6 +8,7 @@ from scipy.stats import rankdata, spearmanr
 from sklearn.base import clone
 
 from neurosal.errors import ArgumentError
+from neurosal.parcellation.coverage import covered
 from neurosal.progress import track
 from neurosal.saliency.window_decoder import WindowDecoder, cross_explain
 from neurosal.validation.removal import Folds
@@ -331,28 +332,3 @@ def reseed(decoder: WindowDecoder, seed: int) -> WindowDecoder:
     if "classifier__random_state" in twin.get_params():
         twin.set_params(classifier__random_state=seed)
     return twin
-
-
-def covered(windows: object) -> xr.DataArray:
-    """Label windows, and leave out the regions that are NaN in some of them.
-
-    Parameters
-    ----------
-    windows : xarray.DataArray or array of shape (sample, time, region)
-        The windows.
-
-    Returns
-    -------
-    xarray.DataArray
-        (sample, time, region).
-
-    Examples
-    --------
-    >>> covered([[[1.0, np.nan]]]).shape
-    (1, 1, 1)
-    """
-    dims = ("sample", "time", "region")
-    if not isinstance(windows, xr.DataArray):
-        windows = xr.DataArray(np.asarray(windows), dims=dims)
-    windows = windows.transpose(*dims)
-    return windows[:, :, np.isfinite(windows.to_numpy()).all(axis=(0, 1))]

@@ -6,8 +6,8 @@ import numpy as np
 import xarray as xr
 
 from neurosal.errors import ArgumentError
+from neurosal.parcellation.coverage import covered
 from neurosal.saliency.window_decoder import WindowDecoder
-from neurosal.validation.halves import covered
 from neurosal.validation.likeness import class_means
 from neurosal.validation.removal import Folds
 

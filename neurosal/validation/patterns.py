@@ -5,9 +5,9 @@ import xarray as xr
 
 from neurosal.errors import ArgumentError
 from neurosal.models.folds import baseline_classifier
+from neurosal.parcellation.coverage import covered
 from neurosal.validation.agreement import unit_ranks
 from neurosal.validation.check import Check
-from neurosal.validation.halves import covered
 
 QUESTION = "Does the map name the cells that a linear model's pattern names?"
 CANNOT_SHOW = (

@@ -4,13 +4,13 @@ import numpy as np
 import xarray as xr
 
 from neurosal.errors import ArgumentError
+from neurosal.parcellation.coverage import covered
 from neurosal.saliency.window_decoder import WindowDecoder
 from neurosal.validation.agreement import intraclass_correlation, leave_one_out, rank_correlations
 from neurosal.validation.check import Check
 from neurosal.validation.halves import (
     HalfTest,
     compare_halves,
-    covered,
     halve,
     mean_maps,
     retrained_halves,

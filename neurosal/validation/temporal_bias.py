@@ -12,10 +12,11 @@ import numpy as np
 import xarray as xr
 
 from neurosal.errors import ArgumentError
+from neurosal.parcellation.coverage import covered
 from neurosal.progress import track
 from neurosal.saliency.window_decoder import WindowDecoder
 from neurosal.validation.check import Check
-from neurosal.validation.halves import covered, reseed
+from neurosal.validation.halves import reseed
 from neurosal.validation.localization_metrics import average_precision, check_maps
 from neurosal.validation.surrogates import noise_windows
 from neurosal.validation.twins import mean_map

@@ -128,6 +128,22 @@ def test_missing_and_constant_cells_are_named_and_change_nothing_else(noise):
     assert (shown[:, 3] == 0).all()
 
 
+def test_what_is_not_tested_is_told_once_with_all_its_conditions(noise):
+    first, second = noise.copy(), noise.copy()
+    first[:, :, 3], second[:, :, 3:], second[4, 1, 2] = 0.0, 0.0, np.nan
+    with pytest.warns(UserWarning, match="not tested") as notes:
+        group_test(as_maps({"lh": first, "rf": noise, "rh": second}))
+    assert [str(note.message).split(" (")[0] for note in notes] == [
+        "1 region",
+        "9 of 30 cells of lh, rh have the same value for every subject",
+    ]
+    assert "1 region(s) of rh are NaN in some of the subjects (1 of 9)" in str(notes[0].message)
+    assert str(notes[1].message).endswith("they are of 2 region(s): r3, r4.")
+    with pytest.warns(UserWarning, match="nothing can be significant") as notes:
+        group_test(as_maps({"lh": noise[:4], "rh": noise[4:8]}))
+    assert len(notes) == 1
+
+
 def test_a_region_that_some_windows_lack_is_averaged_over_the_others(noise):
     maps = windows_of(noise, [2] * 9, "rh")
     maps[0, :, 1] = np.nan
@@ -250,8 +266,5 @@ def test_other_errors_name_the_argument_and_the_remedy(noise):
         group_test(half)
     with pytest.raises(DataError, match="s00 hold infinite values"):
         group_test(as_maps(np.where(noise == noise[0, 0, 0], np.inf, noise)))
-    with (
-        pytest.raises(DataError, match="No cell can"),
-        pytest.warns(UserWarning, match="not tested"),
-    ):
+    with pytest.raises(DataError, match="No cell can"):
         group_test(as_maps(noise * 0))

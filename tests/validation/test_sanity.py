@@ -10,6 +10,7 @@ from scipy.stats import spearmanr
 from sklearn.metrics import average_precision_score
 
 from neurosal.errors import ArgumentError, DataError, NeurosalError
+from neurosal.inference import prediction_test
 from neurosal.models import InputCellClassifier, NetworkClassifier, Training
 from neurosal.saliency.network import as_network
 from neurosal.saliency.window_decoder import WindowDecoder
@@ -191,21 +192,25 @@ def test_the_p_value_counts_shuffles_within_groups():
         for one, two in itertools.product(orders, orders)
     ]
     exact = np.mean(np.array(hits) >= 4 / 6 - 1e-9)
-    check = above_chance(predictions, y, groups=groups, n_permutations=4000)
+    options = {"groups": groups, "n_permutations": 4000}
+    check = above_chance(predictions, y, cross_validated=False, **options)
     assert check.values["p"] == pytest.approx(exact, abs=0.03)
     assert check.values["chance"] == pytest.approx(np.mean(hits), abs=0.02)
     np.testing.assert_allclose(check.data["accuracy"], [1, 1 / 3])
+    test = prediction_test(predictions, y, groups, n_permutations=4000, seed=5)
+    widened = above_chance(predictions, y, seed=5, **options)
+    assert widened.values["p"] == test["p"].item()
+    assert widened.data["null"].std() > 1.3 * check.data["null"].std()
+    np.testing.assert_array_equal(widened.data["null"], test["null"])
 
 
 def test_accuracy_holds_its_level_on_chance_predictions():
     rng, y = np.random.default_rng(0), np.tile(CLASSES, 20)
     groups = np.repeat(np.arange(6), 10)
-    flags = [
-        above_chance(rng.permutation(y), y, groups=groups, n_permutations=99, seed=k).flagged
-        for k in range(200)
-    ]
+    options = {"groups": groups, "cross_validated": False, "n_permutations": 99}
+    flags = [above_chance(rng.permutation(y), y, seed=k, **options).flagged for k in range(200)]
     assert 0.90 <= np.mean(flags) <= 0.99
-    with pytest.raises(ArgumentError, match="one class for each sample"):
+    with pytest.raises(ArgumentError, match="one value for each sample"):
         above_chance(y[1:], y)
 
 
