@@ -21,6 +21,7 @@ from neurosal.cli_options import (
     examine,
     find_runs,
     repeat_flags,
+    source_of,
     truth_of,
     write_config,
 )
@@ -252,7 +253,7 @@ def run(
     truth = truth_of(hcp, tasks, decoder)
     examine(decoder, statistics=statistics, trust=trust, truth=truth)
     say("writing maps, figures and the report")
-    report = decoder.generate_report(out, truth=truth)
+    report = decoder.generate_report(out, truth=truth, source=source_of(hcp))
     _print_summary(out, report)
 
 

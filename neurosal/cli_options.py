@@ -286,6 +286,32 @@ def truth_of(hcp: Path | None, task: list[str], decoder: object) -> object:
     return truth_mask(truth, conditions=decoder.conditions, time_s=times)
 
 
+def source_of(hcp: Path | None) -> str:
+    """Say where the runs come from, for the report.
+
+    Parameters
+    ----------
+    hcp : pathlib.Path or None
+        The study, if it is in the HCP layout.
+
+    Returns
+    -------
+    str
+        After "read from".
+
+    Examples
+    --------
+    >>> source_of(None)
+    'a BIDS dataset'
+    """
+    from neurosal.loaders.simulate import load_truth
+
+    if hcp is None:
+        return "a BIDS dataset"
+    what = "a folder" if load_truth(hcp) is None else "a simulated study"
+    return f"{what} in the Human Connectome Project's layout"
+
+
 def examine(decoder: object, *, statistics: str, trust: str, truth: object = None) -> None:
     """Ask a fitted decoder what the report is to answer; what cannot be asked is said.
 
@@ -296,7 +322,7 @@ def examine(decoder: object, *, statistics: str, trust: str, truth: object = Non
     statistics : {'max-t', 'fdr', 'cluster', 'none'}
         How maps are tested over subjects.
     trust : {'quick', 'full', 'none'}
-        Which checks of the maps are made.
+        Which checks of the maps are made; with any, methods are compared too.
     truth : xarray.DataArray of bool, optional
         The true cells, where they are known.
 
@@ -314,6 +340,7 @@ def examine(decoder: object, *, statistics: str, trust: str, truth: object = Non
             say(f"statistics over subjects left out: {LEAST_SUBJECTS} are needed, not {n_subjects}")
     if trust != "none":
         asked["trust card"] = partial(decoder.trust_card, trust, truth=truth)
+        asked["comparison of methods"] = decoder.compare_methods
     for name, ask in asked.items():
         say(name)
         try:

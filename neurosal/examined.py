@@ -11,9 +11,10 @@ import xarray as xr
 from sklearn.utils.validation import check_is_fitted
 
 if TYPE_CHECKING:
+    from neurosal.saliency.compare import Comparison
     from neurosal.validation.card import TrustCard
 
-_ANSWERS = ("trust_", "statistics_", "accuracy_test_", "saliency_img_")
+_ANSWERS = ("trust_", "statistics_", "accuracy_test_", "comparison_", "saliency_img_")
 
 
 class Examined:
@@ -104,8 +105,37 @@ class Examined:
         self.accuracy_test_ = prediction_test(self.cv_predictions_, y, self.windows_, **given)
         return self.accuracy_test_
 
+    def compare_methods(self, **options: object) -> "Comparison":
+        """Explain some of the windows by several methods, and see how far they agree.
+
+        With the default five methods and twenty windows this takes some seconds.
+
+        Parameters
+        ----------
+        **options
+            Arguments of :func:`neurosal.validation.method_agreement`: ``methods``, ``n_windows``,
+            ``seed``.
+
+        Returns
+        -------
+        Comparison
+            Maps, costs and agreement of the methods, for the decoder of all windows; kept as
+            ``comparison_``, and shown by :meth:`generate_report`.
+        """
+        from neurosal.validation.methods import method_agreement
+
+        check_is_fitted(self)
+        given = {"y": self.windows_["condition"].to_numpy(), "seed": self.random_state} | options
+        self.comparison_ = method_agreement(self.decoder_, self.windows_, **given)
+        return self.comparison_
+
     def generate_report(
-        self, out_dir: str | Path, *, truth: xr.DataArray | None = None, title: str | None = None
+        self,
+        out_dir: str | Path,
+        *,
+        truth: xr.DataArray | None = None,
+        title: str | None = None,
+        source: str = "",
     ) -> Path:
         """Write the report and everything in it as files.
 
@@ -117,19 +147,23 @@ class Examined:
             (condition, time, region): the true cells, where they are known.
         title : str, optional
             The report's title.
+        source : str
+            Where the data come from, for the text of methods: "read from ...".
 
         Returns
         -------
         pathlib.Path
-            ``report.html``, with what :meth:`trust_card`, :meth:`group_test` and
-            :meth:`accuracy_test` found, if they were called; beside it ``importance.tsv``,
-            ``importance.nc``, ``metrics.json``, ``provenance.json``, a ``*_saliency.nii.gz`` a
-            condition, figures, the windows and the classifier.
+            ``report.html``, with what :meth:`trust_card`, :meth:`group_test`,
+            :meth:`accuracy_test` and :meth:`compare_methods` found, if they were called; beside it
+            ``importance.tsv``, ``importance.nc``, ``metrics.json``, ``provenance.json``, a
+            ``*_saliency.nii.gz`` a condition, and one of what is significant in each test,
+            figures, the windows and the classifier. The page lists them.
         """
         from neurosal.reporting.outputs import collect_results, write_outputs
 
         check_is_fitted(self)
-        return write_outputs(collect_results(self, truth=truth, title=title), out_dir, decoder=self)
+        results = collect_results(self, truth=truth, title=title, source=source)
+        return write_outputs(results, out_dir, decoder=self)
 
     def _forget_answers(self) -> None:
         """Drop what was found of an earlier fit."""

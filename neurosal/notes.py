@@ -1,13 +1,18 @@
 """Warnings kept for the report."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 
 @contextmanager
-def noting() -> Iterator[list[str]]:
-    """Collect the warnings of a piece of work, and still show them.
+def noting(told: Collection[str] = ()) -> Iterator[list[str]]:
+    """Collect the warnings of a piece of work, and still show them, each text once.
+
+    Parameters
+    ----------
+    told : collection of str
+        Texts that were shown before and are not shown again.
 
     Yields
     ------
@@ -20,6 +25,7 @@ def noting() -> Iterator[list[str]]:
     ...     warnings.showwarning = print
     ...     with noting() as notes:
     ...         warnings.warn("2 windows dropped.")
+    ...         warnings.warn("2 windows dropped.")
     2 windows dropped. <class 'UserWarning'> ...
     >>> notes
     ['2 windows dropped.']
@@ -28,9 +34,11 @@ def noting() -> Iterator[list[str]]:
     shown = warnings.showwarning
 
     def note(message, category, *args, **kwargs):
-        if issubclass(category, UserWarning) and str(message) not in notes:
+        if not issubclass(category, UserWarning):
+            shown(message, category, *args, **kwargs)
+        elif str(message) not in (*notes, *told):
             notes.append(str(message))
-        shown(message, category, *args, **kwargs)
+            shown(message, category, *args, **kwargs)
 
     with warnings.catch_warnings():
         warnings.simplefilter("always", UserWarning)

@@ -49,14 +49,62 @@ def majority_markdown(table: pd.DataFrame) -> str:
     """
     text = [INTRODUCTION]
     for dataset in table["dataset"].unique():
-        part = table[table["dataset"] == dataset]
-        text.append(f"\n## {IMAGE_SETS[dataset].title}\n\n")
-        text.append(markdown_table([_scores(part, cell) for cell in _cells(part)]))
-        places = [_places(part, cell) for cell in _cells(part) if cell in CELLS]
+        text.append(f"\n## {IMAGE_SETS[dataset].title}\n\n{majority_scores(table, dataset)}")
+        places = majority_places(table, dataset)
         if places:
             text.append("\nMean share of relevance on the first, second and third image, in %:\n\n")
-            text.append(markdown_table(places))
+            text.append(places)
     return "".join(text)
+
+
+def majority_scores(table: pd.DataFrame, dataset: str) -> str:
+    """Lay out accuracy and cosines of the cells on a data set, the thesis's in brackets.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        As for :func:`majority_markdown`.
+    dataset : {'mnist', 'fashion_mnist'}
+        Which images.
+
+    Returns
+    -------
+    str
+        A Markdown table; random maps and the oracle come first.
+
+    Examples
+    --------
+    >>> row = {"dataset": "mnist", "cell": "-", "method": "random", "cosine": 0.7, "seed": 0}
+    >>> table = pd.DataFrame([row]).reindex(columns=list(COLUMNS))
+    >>> majority_scores(table, "mnist").splitlines()[-1]
+    '| random | - | - | - | 0.700 | 0.700 | 0.700 | 0.700 |'
+    """
+    part = table[table["dataset"] == dataset]
+    return markdown_table([_scores(part, cell) for cell in _cells(part)])
+
+
+def majority_places(table: pd.DataFrame, dataset: str) -> str:
+    """Lay out on which of the three images the cells' relevance lies.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        As for :func:`majority_markdown`.
+    dataset : {'mnist', 'fashion_mnist'}
+        Which images.
+
+    Returns
+    -------
+    str
+        A Markdown table, percent; empty before a cell is done.
+
+    Examples
+    --------
+    >>> majority_places(pd.DataFrame(columns=list(COLUMNS)), "mnist")
+    ''
+    """
+    part = table[table["dataset"] == dataset]
+    return markdown_table([_places(part, cell) for cell in _cells(part) if cell in CELLS])
 
 
 def _cells(part: pd.DataFrame) -> list[str]:
@@ -78,6 +126,7 @@ def _scores(part: pd.DataFrame, cell: str) -> dict:
     own = _rows_of(part, cell).drop_duplicates("seed")
     learned = own["learned"].astype("boolean")
     row = {"cell": cell, "learned": f"{int(learned.sum())} of {len(own)}"}
+    row["epochs"] = mean_and_spread(own["epochs"], digits=0)
     row["accuracy %"] = mean_and_spread(100 * own["accuracy"], digits=1)
     row["accuracy %"] += _published(100 * own["published_accuracy"], digits=1)
     if cell not in CELLS:

@@ -48,14 +48,38 @@ def mnist_markdown(table: pd.DataFrame) -> str:
     """
     text = [INTRODUCTION]
     for steps in table["steps"].unique():
-        part = table[table["steps"] == steps]
-        rows = [
-            _summary(dict(zip(GROUPS, names, strict=True)), group)
-            for names, group in part.groupby(GROUPS, sort=False)
-        ]
-        rows.sort(key=lambda row: {"random": 0, "oracle": 1}.get(row["method"], 2))
-        text.append(f"\n## {steps} as steps\n\n{markdown_table(rows)}")
+        text.append(f"\n## {steps} as steps\n\n{digit_scores(table, steps)}")
     return "".join(text)
+
+
+def digit_scores(table: pd.DataFrame, steps: str) -> str:
+    """Lay out accuracy and importance on strokes for one way to read the digits.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        As for :func:`mnist_markdown`.
+    steps : {'rows', 'columns'}
+        What is one step.
+
+    Returns
+    -------
+    str
+        A Markdown table; random maps come first, the oracle second.
+
+    Examples
+    --------
+    >>> row = {"steps": "rows", "network": "-", "readout": "-", "method": "random", "strokes": 0.1}
+    >>> digit_scores(pd.DataFrame([row]).reindex(columns=list(COLUMNS)), "rows").splitlines()[-1]
+    '| - | - | random | - | - | - | 10.0 | ...
+    """
+    part = table[table["steps"] == steps]
+    rows = [
+        _summary(dict(zip(GROUPS, names, strict=True)), group)
+        for names, group in part.groupby(GROUPS, sort=False)
+    ]
+    rows.sort(key=lambda row: {"random": 0, "oracle": 1}.get(row["method"], 2))
+    return markdown_table(rows)
 
 
 def _counted(table: pd.DataFrame) -> pd.Series:
@@ -71,6 +95,7 @@ def _summary(names: dict, group: pd.DataFrame) -> dict:
     return {
         **names,
         "learned": learned,
+        "epochs": mean_and_spread(group["epochs"], digits=0),
         "accuracy %": mean_and_spread(100 * group["accuracy"], digits=1),
         "strokes %": mean_and_spread(100 * kept["strokes"], digits=1),
         "on strokes": _percent(kept[list(ON_STROKES)], digits=1),

@@ -223,22 +223,22 @@ class MeanPool(_Recomputed):
     @staticmethod
     def first(x, exps, inverse, old, state, weights, grad, chunk: int, needs) -> tuple:
         """First derivative."""
-        whole, shape, grad = grad, exps.shape, grad / exps.shape[3]
+        shape, hops = exps.shape, exps.shape[3]
         grad_x = grad_logits = None
-        leaving = (old.flatten(0, 1).transpose(1, 2) @ grad).view_as(state)
+        leaving = (old.flatten(0, 1).transpose(1, 2) @ grad).div_(hops).view_as(state)
         leaving = _scan_back(leaving, old[:, :, -1, :, None]).flatten(0, 1)
         last = exps * inverse[:, :, -1:]
         if needs[0]:
-            grad_x = weights.transpose(1, 2) @ whole
+            grad_x = weights.transpose(1, 2) @ grad
             grad_x = _join(grad_x.baddbmm_(last.flatten(0, 1), leaving), x)
         if needs[1]:
             part, state = cut(x, chunk).flatten(0, 1), state.flatten(0, 1)
-            pair = (grad @ part.transpose(1, 2)).tril_()
+            pair = (grad @ part.transpose(1, 2)).tril_().div_(hops)
             own = (pair.transpose(1, 2) @ inverse.flatten(0, 1)).view(shape).mul_(exps)
             seen = (pair @ exps.flatten(0, 1)).view(shape).mul_(inverse)
-            past = (grad @ state.transpose(1, 2)).view(shape)
+            past = (grad @ state.transpose(1, 2)).div_(hops).view(shape)
             through = (part @ leaving.transpose(1, 2)).view(shape)
-            kept = (state * leaving).sum(dim=2).view(shape[0], shape[1], -1)
+            kept = (state * leaving).sum(dim=2).view(shape[0], shape[1], hops)
             grad_logits = _logits(exps, inverse, old, last, own, seen, past, through, kept)
             grad_logits = _join(grad_logits.flatten(0, 1), x)
         return grad_x, grad_logits

@@ -25,7 +25,7 @@ from neurosal.errors import ArgumentError, check_one_of
 from neurosal.models.factored import MAX_GROWTH, FlatPool, MeanPool, chunk_length, cut, growth
 
 READOUTS = ("mean", "flatten")
-MEAN_CHUNK = {"narrow": 24, "wide": 40}
+MEAN_CHUNK = {"narrow": 24, "wide": 56}
 FLAT_CHUNK = 12
 DIRECT_CHUNK = 16
 
@@ -54,7 +54,7 @@ def prefix_pool(
         Valid steps of each sample; what lies behind is padding (it may be NaN), is not read, and
         comes out as zero.
     chunk_size : int, optional
-        Steps per chunk, near enough; about 40 unless given. Changes the speed only.
+        Steps per chunk, near enough; 24 to 56 unless given. Changes the speed only.
 
     Returns
     -------

@@ -50,20 +50,19 @@ class _Steps(torch.autograd.Function):
         batch, steps, width = gates.shape
         size = width // 4
         act = gates.transpose(0, 1).clone(memory_format=torch.contiguous_format)
-        hiddens, cells, tanhs = (gates.new_empty(steps, batch, size) for _ in range(3))
+        tanhs = gates.new_empty(steps, batch, size)
+        hiddens, cells = (_starting_with(state, steps) for state in (hidden, cell))
         i, f, g, o = (part.unbind() for part in act.split(size, dim=2))
         soft, transposed = act[..., : 2 * size].unbind(), weight.t().contiguous()
-        whole = act.unbind()
-        h_out, c_out, t_out = hiddens.unbind(), cells.unbind(), tanhs.unbind()
-        h, c = hidden, cell
+        whole, t_out, h, c = act.unbind(), tanhs.unbind(), hiddens.unbind(), cells.unbind()
         for t in range(steps):
-            whole[t].addmm_(h, transposed)
+            whole[t].addmm_(h[t], transposed)
             soft[t].sigmoid_(), g[t].tanh_(), o[t].sigmoid_()
-            c = torch.mul(f[t], c, out=c_out[t]).addcmul_(i[t], g[t])
-            h = torch.mul(torch.tanh(c, out=t_out[t]), o[t], out=h_out[t])
+            torch.mul(f[t], c[t], out=c[t + 1]).addcmul_(i[t], g[t])
+            torch.mul(torch.tanh(c[t + 1], out=t_out[t]), o[t], out=h[t + 1])
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(gates, hidden, cell, weight, act, hiddens, cells, tanhs)
-        return hiddens, cells
+        return hiddens[1:], cells[1:]
 
     @staticmethod
     def backward(ctx, grad_hidden: Tensor | None, grad_cell: Tensor | None) -> tuple:
@@ -71,24 +70,30 @@ class _Steps(torch.autograd.Function):
         *given, act, hiddens, cells, tanhs = ctx.saved_tensors
         if torch.is_grad_enabled():
             return slow_gradients(_slow_steps, given, (grad_hidden, grad_cell))
-        hidden, cell, weight = given[1:]
-        before = torch.cat([cell[None], cells[:-1]])
-        factors = _gate_factors(act, before, tanhs)
+        weight = given[3]
+        factors = _gate_factors(act, cells[:-1], tanhs)
         grads, grad_h, grad_c = _walk_back(act, tanhs, factors, weight, grad_hidden, grad_cell)
-        if not ctx.needs_input_grad[3]:
-            return grads.transpose(0, 1), grad_h, grad_c, None
-        before = torch.cat([hidden[None], hiddens[:-1]]).flatten(0, 1)
-        return grads.transpose(0, 1), grad_h, grad_c, grads.flatten(0, 1).t() @ before
+        grad_weight = None
+        if ctx.needs_input_grad[3]:
+            grad_weight = grads.flatten(0, 1).t() @ hiddens[:-1].flatten(0, 1)
+        return grads.transpose(0, 1), grad_h, grad_c, grad_weight
+
+
+def _starting_with(state: Tensor, steps: int) -> Tensor:
+    """Make room for the states before the first and after every step."""
+    states = state.new_empty(steps + 1, *state.shape)
+    states[0] = state
+    return states
 
 
 def _gate_factors(act: Tensor, before: Tensor, tanhs: Tensor) -> Tensor:
     """Derivatives (time, batch, 4, hidden) of cell (first three) and output by the gates."""
     i, f, g, o = act.chunk(4, dim=2)
     out = act.new_empty(*act.shape[:2], 4, i.shape[2])
-    torch.mul(g * i, 1 - i, out=out[:, :, 0])
-    torch.mul(before * f, 1 - f, out=out[:, :, 1])
-    torch.mul(i, 1 - g * g, out=out[:, :, 2])
-    torch.mul(tanhs * o, 1 - o, out=out[:, :, 3])
+    torch.ops.aten.sigmoid_backward.grad_input(g, i, grad_input=out[:, :, 0])
+    torch.ops.aten.sigmoid_backward.grad_input(before, f, grad_input=out[:, :, 1])
+    torch.ops.aten.tanh_backward.grad_input(i, g, grad_input=out[:, :, 2])
+    torch.ops.aten.sigmoid_backward.grad_input(tanhs, o, grad_input=out[:, :, 3])
     return out
 
 
@@ -102,7 +107,7 @@ def _walk_back(act, tanhs, factors, weight, grad_hidden, grad_cell) -> tuple:
     read, kept = _nonzero_steps(grad_hidden, steps), _nonzero_steps(grad_cell, steps)
     factor, out_factor = factors[:, :, :3].unbind(), factors[:, :, 3].unbind()
     forget = act[..., size : 2 * size].unbind()
-    reach = (act[..., 3 * size :] * (1 - tanhs * tanhs)).unbind()
+    reach = torch.ops.aten.tanh_backward(act[..., 3 * size :], tanhs).unbind()
     c, h = act.new_zeros(batch, size), act.new_zeros(batch, size)
     for t in range(steps - 1, -1, -1):
         if read[t]:

@@ -197,7 +197,7 @@ def _warn_lost(lost: np.ndarray, atlas: RegionAtlas) -> None:
     if lost.any():
         warnings.warn(
             f"{lost.sum()} regions of {atlas.name} have no voxel on the grid of the reference and "
-            f"are not in the image: {shown(atlas.regions['name'][lost])}.",
+            f"are in no image on it, whatever the condition: {shown(atlas.regions['name'][lost])}.",
             stacklevel=3,
         )
 

@@ -17,6 +17,8 @@ from neurosal.reporting.style import INK, UNITS, plain
 
 _GRID = 3
 _FAINT = 0.02
+_APART = 9.0  # mm between cuts, at least
+_WORTH = 0.01  # of the best slice's sum: a slice of less shows nothing
 _AXIAL = (-36, -16, 4, 22, 42, 60)
 _SAGITTAL = (-42, 4, 42)
 
@@ -228,15 +230,31 @@ def _template_rows(
 def _best_cuts(img: SpatialImage) -> tuple[tuple, tuple]:
     """Choose axial and sagittal cuts through the largest mean absolute values."""
     size = np.abs(img.get_fdata()).mean(axis=3)
-    if not size.any():
-        return _AXIAL, _SAGITTAL
-    mean = image.new_img_like(img, size)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return tuple(
-            tuple(sorted(plotting.find_cut_slices(mean, direction=way, n_cuts=len(usual))))
-            for way, usual in (("z", _AXIAL), ("x", _SAGITTAL))
-        )
+    usual = {2: _AXIAL, 0: _SAGITTAL}
+    return tuple(_cuts_along(size, img.affine, axis, spots) for axis, spots in usual.items())
+
+
+def _cuts_along(size: np.ndarray, affine: np.ndarray, axis: int, usual: tuple) -> tuple:
+    """Choose as many cuts as is usual: slices that show most, then usual ones apart from them.
+
+    A slice is worth the sum of its values; those near a chosen one are out.
+    """
+    left = np.moveaxis(size, axis, 0).copy()
+    gap = max(1, round(_APART / abs(affine[axis, axis])))
+    floor = _WORTH * left.sum(axis=(1, 2)).max()
+    places = affine[axis, axis] * np.arange(len(left)) + affine[axis, 3]
+    chosen: list[float] = []
+    while len(chosen) < len(usual):
+        worth = left.sum(axis=(1, 2))
+        best = int(worth.argmax())
+        if worth[best] <= floor:
+            break
+        chosen.append(float(places[best]))
+        left[max(best - gap, 0) : best + gap + 1] = 0
+    while len(chosen) < len(usual):
+        away = [min((abs(spot - one) for one in chosen), default=np.inf) for spot in usual]
+        chosen.append(float(usual[int(np.argmax(away))]))
+    return tuple(sorted(chosen))
 
 
 def _name_cuts(cuts: dict, direction: str) -> None:

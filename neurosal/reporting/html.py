@@ -13,7 +13,9 @@ from PIL import Image, features
 from neurosal.errors import DataError
 from neurosal.reporting import parameters, slider, style, summary, trust
 from neurosal.reporting import significance_text as tests
+from neurosal.reporting.check_figures import can_draw, check_caption
 from neurosal.reporting.methods_text import methods_section
+from neurosal.reporting.network_text import attention_words, method_words
 from neurosal.reporting.references import cited
 from neurosal.reporting.report_figures import (
     can_turn,
@@ -168,6 +170,9 @@ def _context(results: Results, written: dict[str, Path]) -> dict:
         "significant": tests.significant_rows(results),
         "tested": tests.statistics_words(results),
         "checks": trust.trust_rows(results),
+        "check_captions": {c.name: check_caption(c) for c in results.trust if can_draw(c)},
+        "attention": attention_words(results),
+        "compared": method_words(results),
         "trusted": trust.trust_words(results),
         "methods": methods,
         "groups": parameters.parameter_groups(results),

@@ -6,7 +6,7 @@ import platform
 import re
 import shlex
 import sys
-from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -16,12 +16,12 @@ import pandas as pd
 import xarray as xr
 from sklearn.metrics import confusion_matrix
 
-from neurosal.errors import DataError
+from neurosal.errors import ArgumentError, DataError
 from neurosal.labelled import save_array, writing
-from neurosal.projection.gifti import save_surface_map
-from neurosal.projection.images import map_extension, save_map
-from neurosal.projection.names import bids_name
+from neurosal.notes import noting
+from neurosal.parcellation.coverage import covered
 from neurosal.reporting.html import write_report
+from neurosal.reporting.map_files import write_maps, write_significant
 from neurosal.reporting.results import Results
 from neurosal.validation.localization import truth_recovery
 
@@ -35,6 +35,18 @@ PACKAGES = [
     "xarray",
     "numpy",
 ]
+
+
+#: What every folder of results holds.
+_FILES = {
+    "importance.tsv": "mean importance, a row for each condition, time and region",
+    "importance.nc": "importance of every window (sample, time, region)",
+    "windows.nc": "the labelled windows (sample, time, region)",
+    "screening.nc": "the cells (time, region) that the classifier of all windows is given",
+    "metrics.json": "accuracy, baseline, verdicts of the checks, and other numbers of this page",
+    "provenance.json": "parameters, seed, versions, command",
+    "figures": "the figures of this page as PNG",
+}
 
 
 def prepare_folder(path: str | Path) -> Path:
@@ -77,7 +89,11 @@ def prepare_folder(path: str | Path) -> Path:
 
 
 def collect_results(
-    decoder: object, *, truth: xr.DataArray | None = None, title: str | None = None
+    decoder: object,
+    *,
+    truth: xr.DataArray | None = None,
+    title: str | None = None,
+    source: str = "",
 ) -> Results:
     """Gather what a fitted decoder found into one record for figures, files and the report.
 
@@ -89,6 +105,8 @@ def collect_results(
         (condition, time, region): the true cells, where they are known.
     title : str, optional
         The report's title.
+    source : str
+        Where the data come from; the text of methods says "read from ...".
 
     Returns
     -------
@@ -112,7 +130,7 @@ def collect_results(
     task = ", ".join(np.unique(windows["task"].to_numpy()))
     return Results(
         title=title or f"What the decoder looks at: {task or ', '.join(classes)}",
-        data=_data(decoder, y, task),
+        data=_data(decoder, y, task) | ({"source": source} if source else {}),
         metrics=metrics,
         confusion=xr.DataArray(
             confusion,
@@ -127,6 +145,8 @@ def collect_results(
         atlas=decoder.atlas_,
         statistics=getattr(decoder, "statistics_", {}),
         trust=list(trust or ()),
+        comparison=getattr(decoder, "comparison_", None),
+        attention=_attention(decoder),
     )
 
 
@@ -154,38 +174,26 @@ def write_outputs(results: Results, out_dir: str | Path, *, decoder: object) -> 
     save_array(results.importance, out_dir / "importance.nc")
     save_array(decoder.windows_, out_dir / "windows.nc")
     save_array(decoder.screening_.astype("int8"), out_dir / "screening.nc")
-    _write_maps(results, out_dir)
-    for name, tested in results.statistics.items():
-        _write_statistics(tested, out_dir, name or "contrast")
+    files = dict(_FILES)
+    with noting(told=results.data.get("warnings", ())):
+        files |= write_maps(results, out_dir)
+        for name, tested in results.statistics.items():
+            files |= _write_statistics(tested, out_dir, name or "contrast")
+            files |= write_significant(results, name, out_dir)
     if hasattr(decoder.classifier_, "save"):
         decoder.classifier_.save(out_dir / "classifier")
-    return write_report(results, out_dir / "report.html")
+        files["classifier"] = "the trained classifier"
+    return write_report(replace(results, files=files), out_dir / "report.html")
 
 
-def _write_maps(results: Results, out_dir: Path) -> None:
-    """Write the mean map of each condition as an image, if there is an atlas."""
-    if results.atlas is None:
-        return
-    maps, atlas = results.mean_importance, results.atlas
-    maps = maps.isel(time=0) if maps.sizes["time"] == 1 else maps
-    ending = map_extension(atlas, timed="time" in maps.dims)
-    names = map_names(results.data["task"], atlas.name, list(results.maps), ending=ending)
-    for condition, name in names.items():
-        values, options = maps.sel(condition=condition), {"provenance": results.provenance}
-        if ending.endswith(".gii"):
-            save_surface_map(values, atlas, out_dir / name, **options)
-        else:
-            reference = results.maps[condition]
-            save_map(values, atlas, out_dir / name, reference=reference, **options)
-
-
-def _write_statistics(tested: xr.Dataset, out_dir: Path, name: str) -> None:
+def _write_statistics(tested: xr.Dataset, out_dir: Path, name: str) -> dict[str, str]:
     """Write what a test over subjects found, one row a cell."""
     kept = ("network", "mean", "t", "dz", "p_uncorrected", "p", "significant")
     table = tested.to_dataframe().reset_index()
     columns = ["region", "time", *(column for column in kept if column in table)]
-    label = re.sub(r"[^0-9A-Za-z]", "", name)
-    _write_table(out_dir / f"statistics_{label}.tsv", table[columns].round({"time": 4}))
+    path = out_dir / f"statistics_{re.sub(r'[^0-9A-Za-z]', '', name)}.tsv"
+    _write_table(path, table[columns].round({"time": 4}))
+    return {path.name: f"test over subjects of {name}, a row a cell (time, region)"}
 
 
 def importance_table(mean_importance: xr.DataArray) -> pd.DataFrame:
@@ -213,38 +221,15 @@ def importance_table(mean_importance: xr.DataArray) -> pd.DataFrame:
     return table[["condition", "region", "network", "time", "importance"]].round({"time": 4})
 
 
-def map_names(
-    task: str, atlas: str, conditions: Sequence[str], *, ending: str = ".nii.gz"
-) -> dict[str, str]:
-    """Name the maps' files as BIDS derivatives are named.
+def _attention(decoder: object) -> xr.DataArray | None:
+    """Attention of the network of all windows, where it has input-cell attention."""
+    from neurosal.saliency.hop_weights import hop_weights
 
-    Parameters
-    ----------
-    task, atlas : str
-        What goes into the names; characters that BIDS does not allow are left out.
-    conditions : sequence of str
-        The conditions; where two would get one name, the later ones are numbered.
-    ending : str
-        Of the files' names.
-
-    Returns
-    -------
-    dict of str to str
-        Condition to file name.
-
-    Examples
-    --------
-    >>> map_names("MOTOR", "dosenbach160", ["left hand"])
-    {'left hand': 'task-MOTOR_seg-dosenbach160_desc-lefthand_saliency.nii.gz'}
-    """
-    names: dict[str, str] = {}
-    for number, condition in enumerate(conditions, start=1):
-        entities = {"task": task, "seg": atlas, "desc": condition}
-        name = bids_name(entities, ending=ending)
-        if name in names.values():
-            name = bids_name(entities | {"desc": f"{condition}{number}"}, ending=ending)
-        names[condition] = name
-    return names
+    windows = covered(decoder.windows_)
+    try:
+        return hop_weights(decoder.classifier_, decoder.decoder_.screen(windows))
+    except ArgumentError:
+        return None
 
 
 def _metrics(decoder: object, y: np.ndarray) -> dict:

@@ -134,10 +134,10 @@ def test_what_is_not_tested_is_told_once_with_all_its_conditions(noise):
     with pytest.warns(UserWarning, match="not tested") as notes:
         group_test(as_maps({"lh": first, "rf": noise, "rh": second}))
     assert [str(note.message).split(" (")[0] for note in notes] == [
-        "1 region",
+        "1 region(s) of rh are NaN in some of the subjects",
         "9 of 30 cells of lh, rh have the same value for every subject",
     ]
-    assert "1 region(s) of rh are NaN in some of the subjects (1 of 9)" in str(notes[0].message)
+    assert "(1 of 9) and are not tested there: r2" in str(notes[0].message)
     assert str(notes[1].message).endswith("they are of 2 region(s): r3, r4.")
     with pytest.warns(UserWarning, match="nothing can be significant") as notes:
         group_test(as_maps({"lh": noise[:4], "rh": noise[4:8]}))
