@@ -13,7 +13,7 @@ import pandas as pd
 import neurosal
 from neurosal.loaders import load_truth, truth_mask
 from neurosal.models import Training
-from neurosal.reporting import figures
+from neurosal.reporting import figures, plot_method_comparison
 from neurosal.validation import truth_recovery
 
 out = Path("tutorial-03")
@@ -78,7 +78,7 @@ methods = {
 found = neurosal.compare_methods(classifiers["input-cell LSTM"], unseen, methods=methods)
 print(found.table.round(2))
 found.table.to_csv(out / "methods.csv")
-found.plot().savefig(out / "methods.png")
+plot_method_comparison(found.maps, found.agreement).savefig(out / "methods.png")
 
 # %% [markdown]
 # `attention` takes one pass, `gradient` one there and back, `occlusion` 801. The right panel of

@@ -2,7 +2,6 @@
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -13,9 +12,6 @@ from neurosal.errors import ArgumentError
 from neurosal.saliency.explain import explain
 from neurosal.saliency.methods import METHODS
 from neurosal.saliency.network import as_network
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 COMPARED = ("gradient", "gradient_x_input", "integrated_gradients", "smoothgrad", "occlusion")
 
@@ -40,48 +36,6 @@ class Comparison:
     agreement: pd.DataFrame
     maps: dict[str, xr.DataArray]
 
-    def plot(self, *, sample: int | None = None) -> "Figure":
-        """Draw every method's map, and the matrix of agreement.
-
-        Parameters
-        ----------
-        sample : int or None
-            Which sample's maps; None: the mean over the samples of the absolute maps.
-
-        Returns
-        -------
-        matplotlib.figure.Figure
-            One panel a method, regions over time, each on a scale of its own, from zero or around
-            zero; and one panel for the agreement.
-
-        Examples
-        --------
-        >>> import torch
-        >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 2))
-        >>> found = compare_methods(network, np.ones((2, 4, 3)), target=1,
-        ...                         methods=["gradient", "occlusion"])
-        >>> len(found.plot(sample=0).axes)
-        3
-        """
-        from matplotlib.figure import Figure
-
-        columns = min(3, len(self.maps))
-        rows, side = -(-len(self.maps) // columns), 2.0 + 0.45 * len(self.maps)
-        size = (2.9 * columns + side, max(2.7 * rows, side))
-        figure = Figure(figsize=size, layout="constrained")
-        left, right = figure.subfigures(1, 2, width_ratios=(2.9 * columns, side))
-        panels = left.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
-        for panel, (name, maps) in zip(panels.flat, self.maps.items(), strict=False):
-            shown = abs(maps).mean("sample") if sample is None else maps.isel(sample=sample)
-            _draw_map(panel, shown, name)
-        for panel in panels.flat[len(self.maps) :]:
-            panel.remove()
-        left.suptitle("importance, each method on its own scale", fontsize=10)
-        left.supxlabel(_time_label(shown), fontsize=10)
-        left.supylabel("region", fontsize=10)
-        _draw_agreement(right.subplots(), self.agreement)
-        return figure
-
 
 def compare_methods(
     model: object,
@@ -104,7 +58,7 @@ def compare_methods(
     Returns
     -------
     Comparison
-        Maps, table and agreement; ``plot()`` draws them.
+        Maps, table and agreement; :func:`~neurosal.reporting.plot_method_comparison` draws them.
 
     Raises
     ------
@@ -159,34 +113,3 @@ def _centred_ranks(maps: np.ndarray) -> np.ndarray:
     ranks = ranks - ranks.mean(axis=1, keepdims=True)
     norm = np.linalg.norm(ranks, axis=1, keepdims=True)
     return np.divide(ranks, norm, out=np.full_like(ranks, np.nan), where=norm > 0)
-
-
-def _draw_map(panel: object, shown: xr.DataArray, name: str) -> None:
-    """Draw a map (time, region), signed maps around white."""
-    values = shown.transpose("region", "time").values
-    top = float(np.nanmax(np.abs(values))) or 1.0
-    signed = np.nanmin(values) < 0
-    low, colours = (-top, "RdBu_r") if signed else (0.0, "Reds")
-    first, last = (float(shown["time"].values[place]) for place in (0, -1))
-    half = (last - first) / max(len(shown["time"]) - 1, 1) / 2 or 0.5
-    extent = (first - half, last + half, -0.5, len(values) - 0.5)
-    look = {"aspect": "auto", "origin": "lower", "interpolation": "none", "extent": extent}
-    panel.imshow(values, vmin=low, vmax=top, cmap=colours, **look)
-    panel.set_title(name, fontsize=9)
-
-
-def _time_label(shown: xr.DataArray) -> str:
-    """Name the axis of time: steps are counted by whole numbers."""
-    return "step" if shown["time"].dtype.kind in "iu" else "time (s)"
-
-
-def _draw_agreement(panel: object, agreement: pd.DataFrame) -> None:
-    """Draw the matrix of agreement with its numbers."""
-    names = list(agreement)
-    panel.imshow(agreement.values, vmin=-1, vmax=1, cmap="RdBu_r")
-    panel.set_title("rank correlation of absolute importance", fontsize=10)
-    panel.set_xticks(range(len(names)), names, rotation=40, ha="right", rotation_mode="anchor")
-    panel.set_yticks(range(len(names)), names)
-    for (row, column), value in np.ndenumerate(agreement.values):
-        ink = "white" if abs(value) > 0.6 else "black"
-        panel.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=8, color=ink)

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 
 from neurosal.errors import ArgumentError
@@ -54,16 +53,6 @@ def test_costs_and_kinds(found):
 def test_the_maps_are_those_of_explain(found, network):
     alone = explain(network, X, target=1, method="smoothgrad", n_samples=3)
     np.testing.assert_array_equal(found.maps["smoothgrad"], alone)
-
-
-def test_figure(found):
-    figure = found.plot(sample=2)
-    assert isinstance(figure, Figure)
-    panels = figure.axes
-    assert [panel.get_title() for panel in panels[:-1]] == list(METHODS)
-    drawn = panels[0].images[0].get_array()
-    np.testing.assert_array_equal(drawn, found.maps["gradient"].values[2].T)
-    assert len(found.plot().axes) == len(METHODS) + 1
 
 
 @pytest.mark.parametrize(
