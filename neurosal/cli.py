@@ -4,15 +4,15 @@ import json
 import shlex
 import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from neurosal import __version__
+from neurosal.cli_checks import check_held_out, check_settings
 from neurosal.cli_options import (
-    STATISTICS,
-    TRUST,
     WHICH_RUNS,
     atlas_files,
     config_callback,
@@ -25,11 +25,10 @@ from neurosal.cli_options import (
     truth_of,
     write_config,
 )
-from neurosal.errors import NeurosalError, check_one_of
+from neurosal.errors import NeurosalError
 from neurosal.progress import say
 
 app = typer.Typer(
-    help="See which brain regions, and when, a recurrent network looks at in task fMRI.",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -40,8 +39,14 @@ WHERE = {"offline": "shipped", "nilearn": "downloaded by nilearn"}
 DEMO = {"task": "MOTOR", "n_subjects": 8, "voxel_size": 4.0, "window": 12.0, "lag": 5.0}
 
 Out = Annotated[Path, typer.Option(help="Folder for the results; made if it is not there.")]
-Seed = Annotated[int, typer.Option(help="Seed: the same seed gives the same result.")]
-Method = Annotated[str, typer.Option(help="How to explain: a method of neurosal.explain.")]
+Seed = Annotated[int, typer.Option(help="Seed: the same seed gives the same result.", min=0)]
+Method = Annotated[
+    str,
+    typer.Option(
+        help="How to explain: integrated_gradients, lrp, gradient, smoothgrad, occlusion, ...; "
+        "docs/guide.md says which when."
+    ),
+]
 Derivatives = Annotated[
     str | None, typer.Option(help="Folder of preprocessed BIDS runs, within --bids or not.")
 ]
@@ -51,9 +56,28 @@ EventColumn = Annotated[
 ]
 
 
+def _print_version(asked: bool) -> None:
+    """Print the version, if that was asked for, and stop."""
+    if asked:
+        print(f"neurosal {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def about(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version)
+    ] = False,
+) -> None:
+    """See which brain regions, and when, a recurrent network looks at in task fMRI."""
+
+
 @app.command()
 def demo(out: Out = Path("neurosal-demo"), seed: Seed = 0) -> None:
-    """Simulate a small HCP motor study, decode it, explain it, and write the report."""
+    """Go all the way on a small simulated motor study.
+
+    Simulates eight subjects in the HCP layout, decodes five movements, and writes the report.
+    """
     from neurosal.reporting.outputs import prepare_folder
 
     root = prepare_folder(out) / "simulated-hcp"
@@ -117,7 +141,10 @@ def inspect(
         bool, typer.Option("--all", help="List every problem, not a few of each kind.")
     ] = False,
 ) -> None:
-    """Print what a study holds: subjects, tasks, runs, conditions, and problems."""
+    """Print what a study holds: subjects, runs, problems.
+
+    Tasks and conditions too, and for each problem what to do about it.
+    """
     from neurosal.loaders.inspect import inspect_study
 
     column = {"event_column": event_column} if event_column else {}
@@ -162,6 +189,9 @@ def run(
     table: Annotated[
         Path | None, typer.Option(help="Region table of the atlas file, if not beside it.")
     ] = None,
+    atlas_space: Annotated[
+        str | None, typer.Option(help="Space of the atlas file, if you know better than its name.")
+    ] = None,
     conditions: Annotated[
         list[str] | None,
         typer.Option(help="Chosen, renamed or pooled: --conditions stimulus=face,house rest."),
@@ -187,7 +217,7 @@ def run(
         float | None, typer.Option(help="Do not use frames with head motion above this many mm.")
     ] = None,
     cv: Annotated[str | None, typer.Option(help="What is held out: subject, run or block.")] = None,
-    folds: Annotated[int | None, typer.Option(help="How many folds.")] = None,
+    folds: Annotated[int | None, typer.Option(help="How many folds.", min=2)] = None,
     method: Method = "integrated_gradients",
     screening: Annotated[
         float, typer.Option(help="Percent of the cells to decode from, chosen in training.")
@@ -216,25 +246,30 @@ def run(
     ] = None,
     out: Out = Path("neurosal-results"),
 ) -> None:
-    """Decode the conditions of a task, explain the decoder, and write maps and a report."""
+    """Decode a task, explain it, write maps and a report."""
     options = {name: value for name, value in locals().items() if name not in ("config", "out")}
     which = {name: options[name] for name in WHICH_RUNS}
-    check_one_of("--statistics", statistics, STATISTICS)
-    check_one_of("--trust", trust, TRUST)
+    check_settings(method=method, cv=cv, screening=screening, statistics=statistics, trust=trust)
     from neurosal.decoder import SaliencyDecoder
     from neurosal.parcellation.atlas import load_atlas
     from neurosal.reporting.outputs import prepare_folder
 
-    write_config(prepare_folder(out) / "config.toml", options)
     found = find_runs(hcp, bids, **which)
     tasks = list(dict.fromkeys(run.task for run in found))
+    cv = cv or default_cv(found)
+    check_held_out(found, cv, folds)
+    write_config(prepare_folder(out) / "config.toml", options)
     decoder = SaliencyDecoder(
-        load_atlas(atlas_files(atlas), **({"table": table} if table else {})),
+        load_atlas(
+            atlas_files(atlas),
+            **({"table": table} if table else {}),
+            **({"space": atlas_space} if atlas_space else {}),
+        ),
         conditions=default_conditions(hcp, tasks, conditions),
         window=window,
         lag=lag,
         merge=merge,
-        cv=cv or default_cv(found),
+        cv=cv,
         n_folds=folds,
         method=method,
         screening_percentile=screening,
@@ -270,7 +305,7 @@ def reproduce(
     ] = None,
     out: Out = Path("neurosal-reproduce"),
 ) -> None:
-    """Run a published experiment and print our numbers beside the published ones."""
+    """Repeat a published experiment, its numbers beside ours."""
     from neurosal.experiments import reproduce as run_experiment
 
     table = run_experiment(experiment, out=out, quick=quick, seeds=seeds, data=data)
@@ -287,12 +322,6 @@ def atlases() -> None:
         print(f"{name:18}{WHERE[description]}")
 
 
-@app.command()
-def version() -> None:
-    """Print the version."""
-    print(f"neurosal {__version__}")
-
-
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; a user's error ends with one message and exit code 2.
 
@@ -303,13 +332,13 @@ def main(arguments: list[str] | None = None) -> None:
 
     Examples
     --------
-    >>> main(["version"])
+    >>> main(["--version"])
     Traceback (most recent call last):
         ...
     SystemExit: 0
     """
     arguments = sys.argv[1:] if arguments is None else arguments
-    warnings.showwarning = lambda message, *_, **__: say(f"warning: {message}")
+    warnings.showwarning = _warn_once()
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     warnings.filterwarnings("ignore", category=FutureWarning)
     try:
@@ -320,6 +349,18 @@ def main(arguments: list[str] | None = None) -> None:
     except KeyboardInterrupt:
         say(f"interrupted: neurosal {shlex.join(arguments)}")
         sys.exit(130)
+
+
+def _warn_once() -> Callable:
+    """Return what says each warning of this process once, whatever raises it how often."""
+    told = set()
+
+    def show(message: Warning, *_: object, **__: object) -> None:
+        if str(message) not in told:
+            told.add(str(message))
+            say(f"warning: {message}")
+
+    return show
 
 
 def _print_summary(out: Path, report: Path) -> None:

@@ -17,8 +17,6 @@ WHICH_RUNS = (
     *("derivatives", "space", "resolution", "desc", "kind", "task", "subjects", "exclude"),
     *("sessions", "runs", "event_column"),
 )
-STATISTICS = ("max-t", "fdr", "cluster", "none")
-TRUST = ("quick", "full", "none")
 LEAST_SUBJECTS = 6  # no sign flip of fewer can reach .05
 ONLY_BIDS = ("derivatives", "space", "resolution", "desc", "sessions", "event_column")
 

@@ -137,6 +137,8 @@ class SaliencyDecoder(Examined, ClassifierMixin, BaseEstimator):
         What :meth:`group_test` found.
     accuracy_test_ : xarray.Dataset
         What :meth:`accuracy_test` found.
+    comparison_ : Comparison
+        What :meth:`compare_methods` found.
 
     See Also
     --------

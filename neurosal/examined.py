@@ -108,7 +108,7 @@ class Examined:
     def compare_methods(self, **options: object) -> "Comparison":
         """Explain some of the windows by several methods, and see how far they agree.
 
-        With the default five methods and twenty windows this takes some seconds.
+        With the default five methods and ten windows this takes some seconds.
 
         Parameters
         ----------

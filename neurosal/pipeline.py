@@ -14,6 +14,8 @@ from neurosal.loaders.rest import measure_from_rest
 from neurosal.loaders.run_warnings import RunWarning, collected, warn_once
 from neurosal.loaders.runs import Run
 from neurosal.loaders.strategies import load_strategy
+from neurosal.parcellation.grayordinate_runs import is_grayordinates
+from neurosal.parcellation.grayordinates import GrayordinateAtlas
 from neurosal.parcellation.series import iterate_runs
 
 #: How notes begin that are true of most studies.
@@ -99,7 +101,7 @@ def extract_windows(
     window = window or default_window(runs, conditions, merge=merge)
     cut = {"window": window, "lag": lag, "conditions": conditions, "merge": merge, "label": label}
     clean = {"high_pass": high_pass, "confounds": confounds, "scrub_mm": scrub_mm}
-    parts, odd = [], _notes(runs)
+    parts, odd = [], _notes(runs) + _unplaced(runs, atlas)
     series = iterate_runs(runs, atlas, n_jobs=n_jobs, cache=cache, client=client, progress=verbose)
     try:
         for run, found in zip(runs, series, strict=True):
@@ -129,6 +131,24 @@ def _notes(runs: Sequence[Run]) -> list[RunWarning]:
             )
             found.append(warning)
     return found
+
+
+def _unplaced(runs: Sequence[Run], atlas: object) -> list[RunWarning]:
+    """Gather the volumes of which nobody says that they are in the space of the atlas."""
+    space = getattr(atlas, "space", "")
+    if not space or isinstance(atlas, GrayordinateAtlas):
+        return []
+    remedy = (
+        f"The atlas {atlas.name} is in {space}, and they are taken to be too. Raw images are not: "
+        "its regions lie elsewhere in them. Take preprocessed runs (derivatives, space), or give "
+        "Run(..., space=...) if you know better."
+    )
+    problem, detail = "do not say in which space they are", "{} has no space- in its name"
+    return [
+        RunWarning(run.label, problem, detail.format(run.image_name), remedy)
+        for run in runs
+        if not run.space and not is_grayordinates(run.img)
+    ]
 
 
 def _warn_without_windows(windows: xr.DataArray, conditions: Mapping | None) -> None:

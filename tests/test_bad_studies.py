@@ -133,6 +133,24 @@ def test_label_files_of_whole_floats_are_read_and_of_fractions_refused_by_name(t
         neurosal.load_atlas(path)
 
 
+def test_raw_runs_are_told_when_the_atlas_is_in_a_space_of_its_own(tmp_path, rng):
+    root = write_bids(tmp_path / "study", rng, subjects=("01", "02", "03"))
+    runs = neurosal.find_bids_runs(root, task="faces")
+    placed = neurosal.load_atlas(
+        write_atlas(tmp_path / "atlas-x_space-MNI152NLin6Asym_dseg.nii.gz")
+    )
+    told = "3 of 3 runs do not say in which space.*atlas x is in MNI152NLin6Asym.*Take preprocessed"
+    with pytest.warns(UserWarning, match=told):
+        neurosal.extract_windows(runs, placed, window=8.0)
+    own = neurosal.load_atlas(write_atlas(tmp_path / "mine_dseg.nii.gz"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        neurosal.extract_windows(runs, own, window=8.0)
+        neurosal.extract_windows(
+            [replace(run, space="MNI152NLin6Asym") for run in runs], placed, window=8.0
+        )
+
+
 # ----------------------------------------------------------------------------- what a header says
 
 

@@ -3,12 +3,14 @@
 import gzip
 import json
 import shutil
+import warnings
 
 import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
 
+from neurosal import __version__
 from neurosal.cli import main
 
 QUICK = ["--window", "12", "--lag", "5", "--seed", "0"]
@@ -202,6 +204,23 @@ def test_gzip_that_is_not_nifti(broken, tmp_path, capfd):
     volume.write_bytes(gzip.compress(b"not an image" * 100))
     error = refused(capfd, "run", "--hcp", root, "--task", "MOTOR", *QUICK, "--out", tmp_path / "o")
     assert volume.name in error
+
+
+def test_a_warning_is_told_once_however_often_it_comes(monkeypatch, capfd):
+    def often(*_, **__):
+        with warnings.catch_warnings():
+            warnings.simplefilter("always")
+            for text in ("odd", "odder", "odd"):
+                warnings.warn(text, stacklevel=1)
+        return {}
+
+    monkeypatch.setattr("neurosal.parcellation.atlas.list_atlases", often)
+    code, _, said = neurosal(capfd, "atlas")
+    assert (code, said) == (0, "warning: odd\nwarning: odder\n")
+
+
+def test_version(capfd):
+    assert neurosal(capfd, "--version") == (0, f"neurosal {__version__}\n", "")
 
 
 @pytest.mark.parametrize("command", ["run", "demo", "simulate", "atlas"])

@@ -16,6 +16,7 @@ from sklearn.utils.estimator_checks import (
 )
 
 from neurosal import SaliencyDecoder
+from neurosal.models import InputCellClassifier, Training
 
 X, Y, GROUPS = planted()
 
@@ -134,7 +135,11 @@ def test_all_is_documented():
     decoder.accuracy_test(n_permutations=20)
     kept = {name for name in vars(decoder) if name.endswith("_")}
     assert kept <= set(listed["Attributes"])
-    assert set(listed["Attributes"]) - kept == {"feature_names_in_", "statistics_"}
+    assert set(listed["Attributes"]) - kept == {
+        "comparison_",
+        "feature_names_in_",
+        "statistics_",
+    }
 
 
 def test_asking_changes_nothing(tmp_path):
@@ -176,7 +181,11 @@ def test_the_report_is_handed_every_answer(tmp_path):
     assert decoder.trust_ is card
     expected = decoder.group_test(n_permutations=20, correction="none")
     tested = decoder.accuracy_test(n_permutations=50)
-    results = collect_results(decoder)
+    methods = decoder.compare_methods(methods=["gradient", "occlusion"], n_windows=4)
+    results = collect_results(decoder, source="simulated arrays")
+    assert results.comparison is methods
+    assert results.attention is None  # of a network without
+    assert results.data["source"] == "simulated arrays"
     assert [check.name for check in results.trust] == ["accuracy", "signal size"]
     assert results.metrics["accuracy_p"] == float(tested["p"]) < 0.05
     xr.testing.assert_identical(results.statistics["task"], expected.sel(condition="task"))
@@ -184,3 +193,15 @@ def test_the_report_is_handed_every_answer(tmp_path):
     page = report.read_text(encoding="utf-8")
     assert all(check.finding.split(",")[0][:20] in page for check in card)
     assert not list(tmp_path.glob("*saliency*"))
+
+
+def test_attention_and_methods_are_in_the_report(tmp_path):
+    network = InputCellClassifier(8, hops=2, training=Training(max_epochs=2))
+    decoder = quick_decoder(classifier=network, cv="subject").fit(X, Y, GROUPS)
+    decoder.compare_methods(methods=["gradient", "occlusion"], n_windows=4)
+    page = decoder.generate_report(tmp_path, source="simulated arrays").read_text(encoding="utf-8")
+    assert "read from simulated arrays" in page
+    assert page.index("Attention, and other methods") < page.index("mean over 48 windows")
+    assert "the maps of 4 windows" in page
+    listed = set(re.findall(r"<code>(\S+)</code></th>", page))
+    assert listed == {path.name for path in tmp_path.iterdir()} - {"report.html"}

@@ -89,6 +89,42 @@ def test_what_only_bids_has_is_refused_for_the_hcp(study, tmp_path, asked, capfd
     assert f"error: {option}: only studies in BIDS" in capfd.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--method", "lpr"), "--method must be one of 'gradient', "),
+        (("--cv", "subjects"), "--cv must be one of 'subject', 'run', 'block'. Got 'subjects'"),
+        (("--screening", "0"), "--screening must be above 0 and at most 100. Got 0."),
+        (("--folds", "5"), "--cv subject in 5 folds needs as many subjects, and there are 4. Take"),
+        (
+            ("--cv", "run", "--folds", "9"),
+            "--cv run in 9 folds needs as many runs, and there are 8. Take --folds 8 or fewer.",
+        ),
+        (("--cv", "subject", "--subjects", "900001"), "there is 1. Take --cv run, or more sub"),
+        (
+            ("--cv", "run", "--subjects", "900001", "--runs", "LR"),
+            "--cv run in 2 folds needs as many runs, and there is 1. Take --cv block, or more runs",
+        ),
+        (("--seed", "-1"), "Invalid value for '--seed': "),
+    ],
+)
+def test_what_cannot_work_is_refused_before_runs_are_read(
+    study, tmp_path, asked, capfd, words, told
+):
+    out = tmp_path / "out"
+    neurosal_run("--hcp", study, "--task", "MOTOR", *words, "--out", out, code=2)
+    assert told in capfd.readouterr().err
+    assert not asked
+    assert not out.exists()
+
+
+def test_the_space_of_an_atlas_may_be_said(study, bids, tmp_path, asked):
+    words = ("--hcp", study, "--task", "MOTOR", "--atlas", bids.parent / "mini_dseg.nii.gz")
+    for more, space in (((), ""), (("--atlas-space", "MNI152NLin6Asym"), "MNI152NLin6Asym")):
+        neurosal_run(*words, *more, "--out", tmp_path, code=2)
+        assert asked["decoder"].atlas.space == space
+
+
 def test_what_is_told_apart_may_be_said(study, tmp_path, asked, capfd):
     words = ("--hcp", study, "--task", "MOTOR", "--out", tmp_path)
     for label, expected in (((), "condition"), (("--label", "task"), "task")):

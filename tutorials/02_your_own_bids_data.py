@@ -21,27 +21,34 @@ atlas = neurosal.load_atlas("dosenbach160")
 source = neurosal.simulate_hcp(
     out / "source", labels=atlas.labels, regions=atlas.regions, n_subjects=5, voxel_size=6.0, seed=1
 )
-bids = out / "bids"
-bids.mkdir(exist_ok=True)
+bids, prep = out / "bids", out / "bids" / "derivatives" / "prep"
+prep.mkdir(parents=True, exist_ok=True)
 (bids / "dataset_description.json").write_text('{"Name": "Hands", "BIDSVersion": "1.9.0"}')
 (bids / "task-hands_bold.json").write_text('{"TaskName": "hands", "RepetitionTime": 0.72}')
 for number, run in enumerate(neurosal.find_hcp_runs(source, task="MOTOR")):
     subject, repeat = f"{number // 2 + 1:02d}", number % 2 + 1
-    folder = bids / f"sub-{subject}" / "func"
-    folder.mkdir(parents=True, exist_ok=True)
-    stem = folder / f"sub-{subject}_task-hands_run-{repeat}"
-    nib.save(nib.load(run.img), f"{stem}_bold.nii.gz")
-    run.events.to_csv(f"{stem}_events.tsv", sep="\t", index=False)
+    name = f"sub-{subject}_task-hands_run-{repeat}"
+    raw, preprocessed = (top / f"sub-{subject}" / "func" for top in (bids, prep))
+    for folder in (raw, preprocessed):
+        folder.mkdir(parents=True, exist_ok=True)
+    run.events.to_csv(raw / f"{name}_events.tsv", sep="\t", index=False)
+    nib.save(
+        nib.load(run.img),
+        preprocessed / f"{name}_space-MNI152NLin6Asym_desc-preproc_bold.nii.gz",
+    )
 
 # %% [markdown]
 # ## Find the runs
 #
-# `find_bids_runs` pairs each run with its events and takes the repetition time from the sidecars.
-# For fMRIPrep's output add `derivatives="derivatives/fmriprep"` and
-# `space="MNI152NLin2009cAsym"`.
+# `find_bids_runs` pairs each preprocessed run with the events of the raw one, and takes the
+# repetition time from the sidecars. For fMRIPrep's output say `derivatives="derivatives/fmriprep"`
+# and `space="MNI152NLin2009cAsym"`. Raw images are in the scanner's own space: without
+# `derivatives` the regions of an atlas would lie elsewhere in them, and a warning says so.
 
 # %%
-runs = neurosal.find_bids_runs(bids, task="hands")
+runs = neurosal.find_bids_runs(
+    bids, task="hands", derivatives="derivatives/prep", space="MNI152NLin6Asym"
+)
 print(pd.DataFrame([{"run": run.label, "t_r": run.t_r, "events": len(run.events)} for run in runs]))
 
 # %% [markdown]
@@ -93,7 +100,8 @@ print({name: metrics[name] for name in ("accuracy", "chance", "baseline_accuracy
 # ## The same from the shell
 #
 # ```
-# neurosal run --bids BIDS --task hands --atlas dosenbach160 \
+# neurosal run --bids BIDS --derivatives derivatives/prep --space MNI152NLin6Asym \
+#     --task hands --atlas dosenbach160 \
 #     --conditions hand=lh,rh foot=lf,rf --window 12 --lag 5 \
 #     --high-pass 0.008 --cv subject --out OUT
 # ```

@@ -126,7 +126,7 @@ def _scores(part: pd.DataFrame, cell: str) -> dict:
     own = _rows_of(part, cell).drop_duplicates("seed")
     learned = own["learned"].astype("boolean")
     row = {"cell": cell, "learned": f"{int(learned.sum())} of {len(own)}"}
-    row["epochs"] = mean_and_spread(own["epochs"], digits=0)
+    row["epochs"] = ", ".join(f"{n:.0f}" for n in sorted(own["epochs"].dropna().unique())) or "-"
     row["accuracy %"] = mean_and_spread(100 * own["accuracy"], digits=1)
     row["accuracy %"] += _published(100 * own["published_accuracy"], digits=1)
     if cell not in CELLS:

@@ -92,10 +92,11 @@ def _summary(names: dict, group: pd.DataFrame) -> dict:
     """Write one row of a table from the runs of all seeds."""
     kept = group[_counted(group)]
     learned = f"{len(kept)} of {len(group)}" if names["network"] != "-" else "-"
+    epochs = sorted(group["epochs"].dropna().unique())
     return {
         **names,
         "learned": learned,
-        "epochs": mean_and_spread(group["epochs"], digits=0),
+        "epochs": ", ".join(f"{n:.0f}" for n in epochs) or "-",
         "accuracy %": mean_and_spread(100 * group["accuracy"], digits=1),
         "strokes %": mean_and_spread(100 * kept["strokes"], digits=1),
         "on strokes": _percent(kept[list(ON_STROKES)], digits=1),

@@ -270,7 +270,9 @@ def choose_space(
         hint = f" The images of {raw} are raw: name a folder with derivatives." if raw else ""
         what = "No images" if kind is None else f"No images of the kind {kind!r}"
         where = "" if space is None else f" in the space {space!r}"
-        raise DataError(f"{what} are{where or ' there'}. There: {', '.join(everywhere)}.{hint}")
+        kinds = ", ".join(sorted({image.kind for image in images}))
+        there = f"{'' if kind is None else f'{kinds}, in '}{', '.join(everywhere)}"
+        raise DataError(f"{what} are{where or ' there'}. There: {there}.{hint}")
     kinds = sorted({image.kind for image in kept})
     if len(kinds) > 1:
         raise DataError(

@@ -119,7 +119,10 @@ def default_window(
     found = ((run, b) for run in runs for b in find_blocks(run, conditions, merge=merge))
     run, shortest = min(found, key=lambda pair: pair[1].end - pair[1].onset, default=(None, None))
     if shortest is None:
-        raise DataError("None of the runs has an event of the conditions. Choose other conditions.")
+        raise DataError(
+            "None of the runs has an event of the conditions. Choose other conditions, or correct "
+            "the event tables if they have no rows."
+        )
     if shortest.end - shortest.onset <= TOLERANCE:
         raise DataError(
             f"{run.label}: {shortest.condition!r} at {shortest.onset:g} s lasts 0 s, so the length "
@@ -194,7 +197,7 @@ def _check_types(run: Run, name: str, types: list, known: list, taken: Mapping) 
         if kind not in known:
             raise ArgumentError(
                 f"conditions: {name!r} asks for the trial type {kind!r}, which {run.label} does "
-                f"not have. It has {shorten(map(repr, sorted(known)), 40)}."
+                f"not have. It has {shorten(map(repr, sorted(known)), 40) or 'no event'}."
             )
         if kind in taken:
             raise ArgumentError(

@@ -42,6 +42,7 @@ from neurosal.loaders.scrub import as_mask, fill_scrubbed
 __all__ = ["Block", "concat_windows", "default_window", "make_windows", "parse_conditions"]
 
 LABELS = ("condition", "task")
+MOST_DROPPED = 3  # told one by one; all are in the windows' attributes
 
 
 def make_windows(
@@ -281,7 +282,7 @@ def _warn_dropped(run: Run, dropped: list[dict]) -> None:
     """One warning for all windows of a run that were dropped."""
     if dropped:
         each = (f"{d['condition']} at {d['onset']:g} s {d['reason']}" for d in dropped)
-        detail = f"{len(dropped)} windows dropped: {shorten(each)}"
+        detail = f"{len(dropped)} windows dropped: {shorten(each, MOST_DROPPED)}"
         warning = RunWarning(run.label, "have windows that were dropped", detail)
         warnings.warn(warning, stacklevel=3)
 

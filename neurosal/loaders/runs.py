@@ -192,7 +192,7 @@ def tidy_events(
      ('events.tsv: 1 of 2 rows dropped for want of a trial_type',))
     """
     _check_columns(table, source, event_column, keep)
-    notes = []
+    notes = [] if len(table) else [f"{source}: no event, so that the run gives no window"]
     typed = table[event_column].notna()
     if not typed.all():
         count = f"{(~typed).sum()} of {len(table)}"

@@ -102,7 +102,7 @@ def check_spaces(data_space: str, atlas: object, source: str) -> None:
     raise DataError(
         f"{source} is in the space {data_space}, the atlas {atlas.name} in {atlas.space}. Take "
         f"the atlas in {data_space}, or the data in {atlas.space}; if they are the same space "
-        f"under two names, load the atlas with space={data_space!r}."
+        f"under two names, load the atlas with space={data_space!r} (--atlas-space)."
     )
 
 

@@ -18,7 +18,8 @@ from neurosal.reporting.style import INK, UNITS, plain
 _GRID = 3
 _FAINT = 0.02
 _APART = 9.0  # mm between cuts, at least
-_WORTH = 0.01  # of the best slice's sum: a slice of less shows nothing
+_WORTH = 0.01  # of the best slice's sum: a slice of less is not worth a place
+_PLAIN = 0.1  # of the scale: what is less is too pale to choose a slice for
 _AXIAL = (-36, -16, 4, 22, 42, 60)
 _SAGITTAL = (-42, 4, 42)
 
@@ -205,7 +206,7 @@ def _template_rows(
     known = image.new_img_like(img, np.nan_to_num(frames))
     grid = load_mni152_brain_mask(resolution=_GRID)
     coarse = image.resample_to_img(known, grid, interpolation="nearest")
-    axial, sagittal = _best_cuts(coarse)
+    axial, sagittal = _best_cuts(coarse, least=_PLAIN * limits.vmax)
     figure, boxes = _canvas(len(labels), 1.14)
     look = {
         "bg_img": load_mni152_template(resolution=2), "cmap": colours, "vmin": limits.vmin,
@@ -227,9 +228,10 @@ def _template_rows(
     return figure
 
 
-def _best_cuts(img: SpatialImage) -> tuple[tuple, tuple]:
-    """Choose axial and sagittal cuts through the largest mean absolute values."""
-    size = np.abs(img.get_fdata()).mean(axis=3)
+def _best_cuts(img: SpatialImage, *, least: float) -> tuple[tuple, tuple]:
+    """Choose axial and sagittal cuts through the largest mean absolute values above the least."""
+    size = np.abs(img.get_fdata())
+    size = np.where(size >= least, size, 0).mean(axis=3)
     usual = {2: _AXIAL, 0: _SAGITTAL}
     return tuple(_cuts_along(size, img.affine, axis, spots) for axis, spots in usual.items())
 

@@ -63,16 +63,16 @@ def plot_method_comparison(
     looks = [look if look.named else replace(look, height=0.62 * look.height) for look in looks]
     width = style.text_width(looks[0].names, 7) / 72 if looks[0].named else 0
     width += style.text_width([plain(name) for name in looks[0].networks], 7.5) / 72 + 0.4
-    side = 1.1 + 0.36 * len(names) + style.text_width(names, 7) / 72
+    side = 0.9 + 0.34 * len(names) + style.text_width(names, 7) / 72
     columns = min(len(names), 6)
     rows = -(-len(names) // columns)
-    size = (width + 1.75 * columns + side, max(rows * (looks[0].height + 0.6), side) + 0.3)
+    size = (width + 1.5 * columns + side, max(rows * (looks[0].height + 0.6), side) + 0.3)
     figure = style.new_figure(*size)
     left, right = figure.subfigures(1, 2, width_ratios=(size[0] - side, side))
     panels = left.subplots(rows, columns, squeeze=False)
     for panel, name, one, look in zip(panels.flat, names, shown, looks, strict=False):
         draw_map(panel, one.values[0], look)
-        panel.set_title(plain(name, longest=24), fontsize=8, fontweight="bold")
+        panel.set_title(plain(name, longest=24), fontsize=7, fontweight="bold")
         _small_bar(left, panel, look.extend)
     finish(panels, len(names), looks[0])
     _agreement(right.subplots(), agreement)

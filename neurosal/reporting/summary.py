@@ -108,7 +108,9 @@ def answer(results: Results) -> list[str]:
         beside = [f"chance is {percent(chance)}"] if chance is not None else []
         beside += [f"a baseline reaches {percent(baseline)}"] if baseline is not None else []
         if metrics.get("accuracy_p") is not None:
-            beside.append(f"p = {p_value(metrics['accuracy_p'])} by permutation of labels")
+            told = p_value(metrics["accuracy_p"])
+            equal = "" if told.startswith("<") else "= "
+            beside.append(f"p {equal}{told} by permutation of labels")
         tail = f"; {', '.join(beside)}" if beside else ""
         sentences.append(f"The network names {percent(accuracy)} of held-out windows right{tail}.")
     if accuracy is not None and chance is not None:

@@ -29,7 +29,7 @@ class Check:
     values : dict of str to float
         The numbers, for ``metrics.json``.
     data : xarray.Dataset or None
-        What the check's figure is drawn from.
+        What the check's figure is drawn from, see :func:`neurosal.reporting.plot_check`.
 
     Raises
     ------

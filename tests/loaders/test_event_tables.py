@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from neurosal.errors import DataError
+from neurosal.errors import ArgumentError, DataError
+from neurosal.loaders.blocks import default_window, find_blocks
 from neurosal.loaders.events import make_windows
 from neurosal.loaders.runs import Run, tidy_events
 
@@ -33,6 +34,17 @@ def test_events_outside_the_run_are_noted_and_their_windows_told():
     ):
         windows = make_windows(series, run, window=8, lag=2)
     assert windows.onset.values.tolist() == [10]
+
+
+def test_a_table_without_rows_is_noted_and_asked_for_in_vain():
+    table = pd.DataFrame(columns=["onset", "duration", "trial_type"])
+    events, notes = tidy_events(table, "events.tsv")
+    assert notes == ("events.tsv: no event, so that the run gives no window",)
+    run = Run("bold.nii.gz", events, 2.0, subject="01", task="faces", notes=notes)
+    with pytest.raises(ArgumentError, match=r"does not have\. It has no event\."):
+        find_blocks(run, {"face": ["face"]})
+    with pytest.raises(DataError, match="correct the event tables if they have no rows"):
+        default_window([run])
 
 
 def test_types_may_come_from_any_column_and_others_be_kept():

@@ -68,7 +68,9 @@ def test_surfaces_come_in_pairs(tmp_path):
     write_image(left.with_name("sub-01_task-faces_space-MNI_desc-preproc_bold.nii.gz"))
     (run,) = find_bids_runs(tmp_path, **WHERE)  # volumes, where no space is asked for
     assert run.space == "MNI"
-    with pytest.raises(DataError, match=r"No images of the kind 'cifti' are .*There: MNI, fsav"):
+    with pytest.raises(
+        DataError, match=r"No images of the kind 'cifti' are .*There: .*volume, in MNI, fsav"
+    ):
         find_bids_runs(tmp_path, **WHERE, kind="cifti")
 
 

@@ -3,7 +3,16 @@
 import numpy as np
 import pytest
 import xarray as xr
-from reporting_cases import NASTY, brain_image, make_importance, make_test, named_atlas
+from check_cases import checks_of_every_kind
+from reporting_cases import (
+    NASTY,
+    brain_image,
+    make_attention,
+    make_comparison,
+    make_importance,
+    make_test,
+    named_atlas,
+)
 
 from neurosal.reporting.results import Results
 from neurosal.validation.check import Check
@@ -37,6 +46,7 @@ def results():
             "window": 4.32,
             "lag": 5.0,
             "atlas": "spheres",
+            "source": "a simulated study",
         },
         metrics={
             "accuracy": 19 / 24,
@@ -73,5 +83,9 @@ def results():
         trust=[
             Check("recovery", "Does it?", "passed", "Area .90, random map .10.", "Real data."),
             Check(NASTY, "Is it?", "flagged", "Correlation .91.", "Everything else."),
+            checks_of_every_kind()["temporal bias"],
         ],
+        comparison=make_comparison(windows),
+        attention=make_attention(windows),
+        files={"importance.tsv": "mean importance"},
     )

@@ -2,11 +2,14 @@
 
 import nibabel as nib
 import numpy as np
+import pandas as pd
 import xarray as xr
 from nilearn.datasets import load_mni152_brain_mask
 
 from neurosal.parcellation.atlas import Atlas, load_atlas
+from neurosal.saliency.compare import Comparison
 
+_WAYS = ["forwards", "backwards"]
 NASTY = "<script>alert('x')</script> & $\\frac{1}{2}$"
 
 
@@ -44,6 +47,24 @@ def make_importance(
         attrs=windows.attrs,
     )
     return windows, mean, mean.copy(data=truth)
+
+
+def make_attention(windows, *, hops=3, seed=0):
+    """Attention of as many hops forwards and backwards."""
+    rng, shape = np.random.default_rng(seed), windows.shape
+    weights = rng.dirichlet(np.ones(shape[1]), size=(shape[0], 2 * hops))
+    coords = {"time": windows["time"], "direction": ("hop", np.repeat(_WAYS, hops))}
+    return xr.DataArray(weights, dims=("sample", "hop", "time"), coords=coords)
+
+
+def make_comparison(windows):
+    """Two methods that differ in scale and noise."""
+    noise = np.random.default_rng(0).normal(size=windows.shape)
+    maps = {"gradient": windows, "occlusion": 10 * windows + noise}
+    names = list(maps)
+    table = pd.DataFrame({"seconds": [0.1, 2.5]}, index=names)
+    agreement = pd.DataFrame([[1.0, 0.7], [0.7, 1.0]], index=names, columns=names)
+    return Comparison(table, agreement, maps)
 
 
 def brain_image(frames, *, resolution=6):

@@ -79,6 +79,27 @@ def test_map_is_drawn_in_its_colours_where_the_brain_is(view):
     assert figure.axes[-1].get_ylabel() == "attribution (logit)"
 
 
+def test_cuts_go_where_there_is_something_to_see():
+    brain = brain_image([1.0], resolution=3)
+    data, spots = np.zeros(brain.shape[:3], dtype="float32"), [(-40, -20, 52), (10, -90, 3)]
+    to_voxel = np.linalg.inv(brain.affine)
+    for k, spot in enumerate(spots, start=1):
+        i, j, m = np.rint(nib.affines.apply_affine(to_voxel, spot)).astype(int)
+        data[i - 1 : i + 2, j - 1 : j + 2, m - 1 : m + 2] = k
+    figure = plot_brain_mosaic(nib.Nifti1Image(data, brain.affine))
+    names = [text.get_text() for axes in figure.axes for text in axes.texts]
+    cuts = {way: sorted(float(n[4:]) for n in names if n.startswith(f"{way} =")) for way in "zx"}
+    assert len(cuts["z"]) == 6
+    assert len(cuts["x"]) == 3
+    for x, _, z in spots:
+        assert min(abs(np.array(cuts["z"]) - z)) <= 4.5
+        assert min(abs(np.array(cuts["x"]) - x)) <= 4.5
+    for found in cuts.values():
+        assert np.diff(found).min() >= 5
+        assert found[0] >= -60
+        assert found[-1] <= 64  # none at the edge of the brain
+
+
 def test_images_and_times_that_do_not_fit_are_refused():
     with pytest.raises(ArgumentError, match=r"7 frames\. Got 2"):
         plot_brain_mosaic(native_slab(), times_s=[1.0, 2.0])

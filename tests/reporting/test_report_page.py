@@ -75,8 +75,8 @@ def test_structure_is_sound(page):
     sections = [attrs["id"] for attrs in page.all("section")]
     assert targets[1:] == sections
     assert sections == [
-        "summary", "data", "decoding", "importance", "brains", "statistics", "trust", "truth",
-        "reading", "methods", "parameters", "references",
+        "summary", "data", "decoding", "importance", "brains", "network", "statistics", "trust",
+        "truth", "reading", "methods", "files", "parameters", "references",
     ]  # fmt: skip
     assert len(page.all("caption")) == len(page.all("table"))
     assert page.all("html")[0]["lang"] == "en"
@@ -113,7 +113,7 @@ def test_style_asks_for_nothing(path):
 def test_pictures_are_the_files_beside_the_page_and_described(page, path, results):
     files = [Image.open(file) for file in (path.parent / "figures").glob("*.png")]
     wanted = [np.asarray(file.convert("RGB")).astype(int) for file in files]
-    assert len(files) == len(page.all("img")) == 7 + 2 * len(results.maps)
+    assert len(files) == len(page.all("img")) == 10 + 2 * len(results.maps)
     for img in page.all("img"):
         content = base64.b64decode(img["src"].split(",")[1])
         shown = np.asarray(Image.open(io.BytesIO(content)).convert("RGB")).astype(int)
@@ -193,7 +193,7 @@ def test_sections_without_content_are_left_out(tmp_path, results):
         "references",
     ]
     assert not page.all("img")
-    kept = {"statistics": {}, "trust": [], "atlas": None}
+    kept = {"statistics": {}, "trust": [], "atlas": None, "comparison": None, "attention": None}
     some = replace(results, truth=None, maps={}, confusion=None, importance=None, **kept)
     assert set(write_figures(some, tmp_path / "b")) == {"accuracy", "region_time", "top_regions"}
 
@@ -220,6 +220,12 @@ def test_files_of_conditions_that_look_alike_are_kept_apart(results, tmp_path):
 )
 def test_summary_warns_where_the_decoder_does_not_carry_the_maps(metrics, words):
     assert words in " ".join(summary.answer(Results("", metrics=metrics)))
+
+
+@pytest.mark.parametrize(("p", "words"), [(1e-5, "p < 0.0001 by"), (0.013, "p = 0.013 by")])
+def test_small_p_values_are_bounds(p, words):
+    metrics = {"accuracy": 0.9, "chance": 0.25, "accuracy_p": p}
+    assert words in summary.answer(Results("", metrics=metrics))[0]
 
 
 def test_summary_does_not_warn_of_a_good_decoder(results):
@@ -262,9 +268,26 @@ def test_statistics_are_those_of_the_test(page, results):
 def test_trust_card_tells_verdicts_in_words_flagged_first(page):
     card = page.text[page.text.index("What the checks of the maps found") :]
     assert card.index("flagged: a reason not to trust") < card.index("✓ passed")
-    assert "Of 2 checks that can decide, 1 passed; flagged: " in page.text
+    assert "Of 3 checks that can decide, 2 passed; flagged: " in page.text
     assert "Area .90, random map .10." in card
     assert "Real data." in card
+
+
+def test_figures_say_what_they_show_and_what_they_cannot_show(page):
+    alts = [img["alt"] for img in page.all("img")]
+    assert "Figure of the check temporal bias: The finding of temporal bias." in alts
+    told = page.text[page.text.index("Figures of the checks") :]
+    assert "Temporal bias" in told
+    assert told.index("the frame is where the signal is") < told.index("Limits: The s")
+    assert "Hops 1 to 3 read forwards in time, 4 to 6 backwards." in page.text
+    assert "It took gradient 0.1 s, occlusion 2.5 s." in page.text
+    assert "attention says which time points the network reads, not which regions" in page.text
+
+
+def test_the_page_says_where_the_data_are_from_and_what_is_beside_it(page):
+    assert "Read from a simulated study Subjects 4" in page.text
+    assert "read from a simulated study" in page.text
+    assert "importance.tsv mean importance" in page.text
 
 
 def test_an_atlas_that_cannot_be_drawn_is_told_and_the_rest_is_written(results, tmp_path):
@@ -273,7 +296,7 @@ def test_an_atlas_that_cannot_be_drawn_is_told_and_the_rest_is_written(results, 
     page = Page(write_report(replace(results, atlas=native, **kept), tmp_path).read_text())
     assert "The turning brain is left out: The atlas spheres is not in MNI space" in page.text
     assert not [attrs for _, attrs in page.tags if attrs.get("class") == "brain-slider"]
-    assert len(page.all("img")) == 4
+    assert len(page.all("img")) == 7
 
 
 @needs_chromium

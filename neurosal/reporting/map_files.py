@@ -1,0 +1,143 @@
+"""The maps of a study as images, thresholded and not."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import xarray as xr
+
+from neurosal.inference.group import thresholded
+from neurosal.parcellation.base import RegionAtlas
+from neurosal.projection.gifti import save_surface_map
+from neurosal.projection.images import map_extension, save_map
+from neurosal.projection.names import bids_name
+from neurosal.reporting.results import Results
+
+_THRESHOLDED = "Thresholded"
+_TOLD = ("test", "correction", "alpha", "tail", "family", "n_subjects", "n_flips", "seed")
+
+
+def write_maps(results: Results, out_dir: str | Path) -> dict[str, str]:
+    """Write the mean map of each condition as an image, if there is an atlas.
+
+    Parameters
+    ----------
+    results : Results
+        With ``mean_importance``, ``atlas`` and ``maps``.
+    out_dir : str or pathlib.Path
+        The folder.
+
+    Returns
+    -------
+    dict of str to str
+        File name to what it holds.
+
+    Examples
+    --------
+    >>> write_maps(Results(""), "anywhere")
+    {}
+    """
+    if results.atlas is None or not results.maps:
+        return {}
+    maps = results.mean_importance
+    names = map_names(_task(results), results.atlas.name, list(results.maps), ending="")
+    written = {}
+    for condition, name in names.items():
+        files = _write(maps.sel(condition=condition), name, results, out_dir)
+        written |= dict.fromkeys(files, f"mean importance for {condition} over time")
+    return written
+
+
+def write_significant(results: Results, name: str, out_dir: str | Path) -> dict[str, str]:
+    """Write what a test over subjects found significant as an image, the rest as zero.
+
+    Parameters
+    ----------
+    results : Results
+        With ``statistics`` and ``atlas``.
+    name : str
+        The condition or contrast, one of ``statistics``.
+    out_dir : str or pathlib.Path
+        The folder.
+
+    Returns
+    -------
+    dict of str to str
+        File name to what it holds. The JSON file beside each image tells the correction, the
+        level and the number of subjects.
+
+    Examples
+    --------
+    >>> write_significant(Results(""), "rh", "anywhere")
+    {}
+    """
+    tested = results.statistics.get(name)
+    if results.atlas is None or tested is None or "status" not in tested:
+        return {}
+    names = map_names(_task(results), results.atlas.name, list(results.statistics), ending="")
+    file = names[name].replace("_saliency", f"{_THRESHOLDED}_saliency")
+    kept = thresholded(tested).assign_coords(condition=name)
+    count = int(tested["significant"].sum())
+    test = {key: tested.attrs[key] for key in _TOLD if key in tested.attrs}
+    test |= {"n_significant_cells": count, "other_cells": "0; NaN if missing in some subject"}
+    files = _write(kept, file, results, out_dir, more={"statistics": test})
+    what = f"mean importance over subjects for {name or 'all windows'} where significant"
+    return dict.fromkeys(files, f"{what} ({count} cells), else 0")
+
+
+def map_names(
+    task: str, atlas: str, conditions: Sequence[str], *, ending: str = ".nii.gz"
+) -> dict[str, str]:
+    """Name the maps' files as BIDS derivatives are named.
+
+    Parameters
+    ----------
+    task, atlas : str
+        What goes into the names; characters that BIDS does not allow are left out.
+    conditions : sequence of str
+        The conditions; where two would get one name, the later ones are numbered.
+    ending : str
+        Of the files' names.
+
+    Returns
+    -------
+    dict of str to str
+        Condition to file name.
+
+    Examples
+    --------
+    >>> map_names("MOTOR", "dosenbach160", ["left hand"])
+    {'left hand': 'task-MOTOR_seg-dosenbach160_desc-lefthand_saliency.nii.gz'}
+    """
+    names: dict[str, str] = {}
+    for number, condition in enumerate(conditions, start=1):
+        entities = {"task": task, "seg": atlas, "desc": condition}
+        name = bids_name(entities, ending=ending)
+        if name in names.values():
+            name = bids_name(entities | {"desc": f"{condition}{number}"}, ending=ending)
+        names[condition] = name
+    return names
+
+
+def _task(results: Results) -> str:
+    """Name the task for a file's name."""
+    return str(results.data.get("task") or "")
+
+
+def _write(
+    values: xr.DataArray,
+    name: str,
+    results: Results,
+    out_dir: str | Path,
+    *,
+    more: dict | None = None,
+) -> list[str]:
+    """Write a map (time, region) as the image that fits the atlas; return the files' names."""
+    values = values.isel(time=0) if values.sizes["time"] == 1 else values
+    atlas: RegionAtlas = results.atlas
+    ending = map_extension(atlas, timed="time" in values.dims)
+    path, provenance = Path(out_dir) / f"{name}{ending}", results.provenance | (more or {})
+    if ending.endswith(".gii"):
+        files = save_surface_map(values, atlas, path, provenance=provenance).values()
+        return [file.name for file in files]
+    reference = next(iter(results.maps.values()), None)
+    return [save_map(values, atlas, path, reference=reference, provenance=provenance).name]
