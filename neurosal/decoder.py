@@ -339,7 +339,7 @@ class SaliencyDecoder(Examined, ClassifierMixin, BaseEstimator):
         y = check_classes(self.windows_)
         self._note_regions(X)
         self.classes_ = np.unique(y)
-        self.n_runs_ = len(X) if kind == "runs" else self._count_groups()
+        self.n_runs_ = self._count_runs(named=kind == "runs")
         self.space_ = (kind == "runs" and X[0].space) or getattr(self.atlas_, "space", "")
         decoder, known = self._window_decoder(), measured(self.windows_)
         self._cross_validate(decoder, known, y)
@@ -385,10 +385,10 @@ class SaliencyDecoder(Examined, ClassifierMixin, BaseEstimator):
         elif getattr(X, "ndim", 0) != 2:
             vars(self).pop("feature_names_in_", None)
 
-    def _count_groups(self) -> int:
-        """Count the runs of images and arrays; refuse to hold out what is not known."""
+    def _count_runs(self, *, named: bool) -> int:
+        """Count the runs that windows come from; refuse to hold out what is not known."""
         groups = self.windows_[self._group_name].to_numpy()
-        if isinstance(self.cv, str) and (groups == "").any():
+        if not named and isinstance(self.cv, str) and (groups == "").any():
             raise ArgumentError(
                 f"cv={self.cv!r} needs groups: the {self._group_name} of each window. Give groups, "
                 "or cv=5 for folds of single windows if these are independent of each other."

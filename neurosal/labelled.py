@@ -7,12 +7,11 @@ A map can so never lose which region is which.
 """
 
 import json
-import os
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
+from uuid import uuid4
 
 import numpy as np
 import pandas as pd
@@ -148,13 +147,12 @@ def write_whole(array: xr.DataArray, path: Path) -> None:
     """
     with _without_cluster():
         content = array.to_netcdf(engine="h5netcdf")
-    handle, partial = tempfile.mkstemp(".partial", f".{path.name}.", path.parent)
+    partial = path.with_name(f".{path.name}.{uuid4().hex}.partial")
     try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-        os.replace(partial, path)
+        partial.write_bytes(content)
+        partial.replace(path)
     finally:
-        Path(partial).unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
 
 
 def _without_cluster() -> AbstractContextManager:

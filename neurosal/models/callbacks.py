@@ -11,7 +11,7 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from safetensors import SafetensorError
-from safetensors.torch import load, save_file
+from safetensors.torch import load, save
 from skorch.callbacks import Callback
 
 from neurosal.errors import DataError
@@ -291,7 +291,7 @@ def _write(path: Path, tensors: dict, state: dict) -> None:
     with writing(path, SafetensorError):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            save_file(tensors, partial, metadata=metadata)
+            partial.write_bytes(save(tensors, metadata=metadata))
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import nn
 
 from neurosal import __version__
@@ -70,7 +70,7 @@ def save_classifier(classifier: object, folder: str | Path) -> Path:
     with writing(folder, SafetensorError):
         folder.mkdir(parents=True, exist_ok=True)
         for number, module in enumerate(classifier.modules_):
-            save_file(_weights(module), folder / f"member-{number}.safetensors")
+            (folder / f"member-{number}.safetensors").write_bytes(save(_weights(module)))
         (folder / DESCRIPTION).write_text(text, encoding="utf-8")
     return folder
 

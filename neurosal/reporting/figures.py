@@ -262,7 +262,8 @@ def plot_network_timecourses(
     middle.set_xlabel(style.time_label(importance["time"].values))
     figure.supylabel(plain(f"Mean {units}", longest=60), fontsize=8)
     handles, labels = panels[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), 8))
+    columns = style.legend_columns(figure, labels)
+    figure.legend(handles, labels, loc="outside upper center", ncols=columns)
     return figure
 
 
@@ -319,7 +320,8 @@ def plot_top_regions(importance: xr.DataArray, *, n: int = 10, units: str = UNIT
         panel.tick_params(labelbottom=i + columns >= importance.sizes["condition"])
     figure.supxlabel(plain(f"Mean over the window: {units}", longest=80), fontsize=8)
     handles = [Patch(color=c, label=plain(name)) for name, c in colours.items() if name in shown]
-    figure.legend(handles=handles, loc="outside upper center", ncols=min(len(handles), 2 * columns))
+    columns = style.legend_columns(figure, [patch.get_label() for patch in handles])
+    figure.legend(handles=handles, loc="outside upper center", ncols=columns)
     return figure
 
 

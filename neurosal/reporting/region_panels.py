@@ -342,9 +342,7 @@ def time_key(figure: Figure, marks: list, *, missing: bool, more: tuple = ()) ->
         handles.append(Patch(color=NO_DATA, label="no data"))
     handles += more
     if handles:
-        widest = style.text_width([str(one.get_label()) for one in handles], 7) + 42
-        room = 72 * figure.get_size_inches()[0]
-        columns = max(1, min(len(handles), int(room // widest)))
+        columns = style.legend_columns(figure, [str(one.get_label()) for one in handles])
         figure.legend(handles=handles, loc="outside lower center", ncols=columns)
 
 

@@ -398,6 +398,31 @@ def text_width(texts: Sequence[str], size: float) -> float:
     return 1.03 * float(max(widths, default=0.0))
 
 
+def legend_columns(figure: Figure, labels: Sequence[str]) -> int:
+    """How many entries of a legend stand side by side without leaving the figure.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+        Above or below whose panels the legend stands.
+    labels : sequence of str
+        The entries.
+
+    Returns
+    -------
+    int
+        At least 1.
+
+    Examples
+    --------
+    >>> legend_columns(Figure(figsize=(2, 1)), ["face", "house", "scissors", "chair"])
+    1
+    """
+    room = 72 * figure.get_size_inches()[0]
+    fitting = int(room // (text_width(list(labels), 7) + 42))
+    return max(1, min(len(labels), fitting))
+
+
 def plain(text: object, *, longest: int = 40) -> str:
     r"""Make a name fit for a figure: no mathematics markup, one line, not too long.
 

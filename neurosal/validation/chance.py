@@ -83,7 +83,7 @@ def _judge(found: xr.Dataset, n: int, *, widened: bool) -> Check:
     passed = values["p"] <= LEVEL
     wider = ", widened because folds share training labels" if widened else ""
     finding = (
-        f"{values['accuracy']:.0%} of {n} held-out windows are decoded, {values['chance']:.0%} by "
+        f"{values['accuracy']:.1%} of {n} held-out windows are decoded, {values['chance']:.1%} by "
         f"chance (p = {values['p']:.2g}, {found.sizes['permutation']} shuffles of the labels"
         f"{wider}): {'above' if passed else 'not above'} chance."
     )
