@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from neurosal.experiments.box_reports import _overview
+from neurosal.experiments.box_reports import overview
 from neurosal.experiments.box_runs import SHARES
 from neurosal.experiments.setups import EVIDENCE
 from neurosal.experiments.tables import markdown_table, mean_and_spread
@@ -115,4 +115,4 @@ def networks(table: pd.DataFrame) -> str:
     str
         A Markdown table.
     """
-    return markdown_table(_overview(table))
+    return markdown_table(overview(table))

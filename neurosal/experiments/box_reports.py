@@ -69,7 +69,7 @@ def box_markdown(table: pd.DataFrame) -> str:
     >>> "## earlier" in text, "random" in text
     (True, True)
     """
-    text = [INTRODUCTION, OVERVIEW, markdown_table(_overview(table))]
+    text = [INTRODUCTION, OVERVIEW, markdown_table(overview(table))]
     for dataset in table["dataset"].unique():
         part = table[table["dataset"] == dataset]
         rows = [
@@ -330,8 +330,26 @@ def _summary(names: dict, group: pd.DataFrame) -> dict:
     return row
 
 
-def _overview(table: pd.DataFrame) -> list[dict]:
-    """Write one row for each network, training and method, over all data sets."""
+def overview(table: pd.DataFrame) -> list[dict]:
+    """Sum each network, training and method up over all data sets.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Rows of ``boxes.csv``.
+
+    Returns
+    -------
+    list of dict
+        Means over the sets' means, the worst set in parentheses; networks that did not learn are
+        counted and left out.
+
+    Examples
+    --------
+    >>> columns = ["dataset", "seed", "learned", "slope", "share_9", "aupr", "weighted_jaccard"]
+    >>> overview(pd.DataFrame(columns=[*GROUPS, *columns]))
+    []
+    """
     random = table[table["method"] == "random"].set_index(["dataset", "seed"])
     rows = []
     for names, group in table[table["network"] != "-"].groupby(GROUPS, sort=False):
