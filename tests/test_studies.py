@@ -302,14 +302,6 @@ def test_a_file_of_options_that_is_wrong_is_refused_by_name(tmp_path, capfd, tex
     assert "none.toml" in capfd.readouterr().err
 
 
-def test_a_single_word_in_the_file_stands_for_a_list_of_one(tmp_path, capfd):
-    path = tmp_path / "options.toml"
-    path.write_text(f'hcp = "{tmp_path}"\ntask = "MOTOR"\nsubjects = [100307]\n')
-    neurosal_run("--config", path, "--out", tmp_path / "out", code=2)
-    assert f"{tmp_path} is not in the HCP's layout" in capfd.readouterr().err
-    assert 'task = ["MOTOR"]' in (tmp_path / "out" / "config.toml").read_text()
-
-
 # ------------------------------------------------------------------ several tasks of the HCP
 
 
@@ -323,6 +315,14 @@ def two_tasks(tmp_path_factory):
             atlas_name=atlas.name, atlas_hash=atlas.hash, task=("MOTOR", "EMOTION"),
             n_subjects=2, voxel_size=8.0, effect_size=3.0, seed=1,
         )  # fmt: skip
+
+
+def test_a_single_word_in_the_file_stands_for_a_list_of_one(two_tasks, tmp_path, capfd):
+    path = tmp_path / "options.toml"
+    path.write_text(f'hcp = "{two_tasks}"\ntask = "MOTOR"\natlas = "nowhere.nii.gz"\n')
+    neurosal_run("--config", path, "--out", tmp_path / "out", code=2)
+    assert "nowhere.nii.gz" in capfd.readouterr().err
+    assert 'task = ["MOTOR"]' in (tmp_path / "out" / "config.toml").read_text()
 
 
 def test_two_tasks_are_told_apart(two_tasks, tmp_path):
