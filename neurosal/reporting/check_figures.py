@@ -60,16 +60,16 @@ KINDS: dict[tuple[str, ...], Kind] = {
     ("random_score", "gap"): Kind(
         check_curves.plot_removals,
         "Probability of the true class in held-out windows while cells are removed (left) or put "
-        "back (right) in the order of the map, of the signal's size, and of random numbers (grey, "
-        "from the least to the largest). A map that names what the decoder uses falls sooner than "
-        "the grey on the left, and rises sooner on the right.",
+        "back (right) in the order of the map, of the signal's variance, and of random numbers "
+        "(grey, from the least to the largest). A map that names what the decoder uses falls sooner "
+        "than the grey on the left, and rises sooner on the right.",
         "The curves are about the decoder, not the brain. The order by each window's own map knows "
         "the window's class; only that of the mean map does not.",
     ),
     ("random_accuracy", "intact_accuracy"): Kind(
         check_curves.plot_retraining,
         "Accuracy after cells are removed and the decoder is trained again without them: those "
-        "that the map ranks first, those of the strongest signal, and random ones. Lines are means "
+        "that the map ranks first, those of the largest variance, and random ones. Lines are means "
         "over folds, small dots the folds.",
         "Where neighbouring cells hold the same information, retraining makes up for the loss and "
         "even a true map's line stays high.",

@@ -22,7 +22,7 @@ from neurosal.validation.removal import (
 
 #: Shares of the given cells at which the curves are drawn.
 SHARES = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 1.0)
-RANKINGS = ("each window's map", "mean map", "mean absolute signal")
+RANKINGS = ("each window's map", "mean map", "variance of the signal")
 WAYS = ("deletion", "insertion")
 LEVEL = 0.05
 QUESTION = "Does the decoder go by the cells that the map names, more than by random cells?"
@@ -52,14 +52,14 @@ def deletion_insertion(
     The order is taken from each window's own map (by value where the method's maps add up to the
     class score, else by size) and from a mean map that knows no class: the mean size of the
     classes' mean maps over the fold's training windows. They are compared with random orders, and
-    with the order of the mean absolute signal. Only cells that the decoder is given are ordered;
-    what is removed is replaced by its mean over the fold's training windows.
+    with the order of the signal's variance over windows. Only cells that the decoder is given are
+    ordered; what is removed is replaced by its mean over the fold's training windows.
 
     A ranking is worth the area between its insertion and its deletion curve of the true class's
     probability: the gap, 0 for random orders on average. The map is flagged if the gap of either
     of its rankings is not larger than those of the random orders (p > 0.05 by rank, or for fewer
-    than 19 of them not larger than all). That the signal's size ranks the cells as well is said,
-    but not held against the map: where the signal is strong the information may be.
+    than 19 of them not larger than all). That the signal's variance ranks the cells as well is
+    said, but not held against the map: where the signal is strong the information may be.
 
     Parameters
     ----------
@@ -181,7 +181,7 @@ def _rankings(
     own = matched.maps[test][:, given]
     own = own if method is not None and method.additive else np.abs(own)
     mean_map = class_free_map(matched.maps[train], matched.y[train])[given]
-    signal = np.abs(matched.windows[train]).mean(axis=0)[given]
+    signal = matched.windows[train].var(axis=0)[given]
     draws = rng.random((n_random, given.sum()))
     return [rank_cells(values, rng) for values in (own, mean_map, signal, *draws)]
 
@@ -243,7 +243,7 @@ def _dataset(curves: np.ndarray, shares: np.ndarray) -> xr.Dataset:
 
 
 def _judge(data: xr.Dataset, *, n_windows: int) -> Check:
-    """Compare the map's gaps with the random ones, and with that of the signal's size."""
+    """Compare the map's gaps with the random ones, and with that of the signal's variance."""
     random = data["random_gap"].to_numpy()
     own, mean, signal = data["gap"].to_numpy()
     n, scatter = len(random), random.max() - random.mean()
@@ -254,7 +254,7 @@ def _judge(data: xr.Dataset, *, n_windows: int) -> Check:
         f"Area between insertion and deletion curve of the true class's probability: {own:.3f} in "
         f"the order of each window's map (p = {p_own:.2g}), {mean:.3f} in the order of the mean "
         f"map (p = {p_mean:.2g}); {random.mean():.3f} for {n} random orders (largest "
-        f"{random.max():.3f}), {signal:.3f} for the order of the mean absolute signal "
+        f"{random.max():.3f}), {signal:.3f} for the order of the signal's variance "
         f"({n_windows} held-out windows). {_said(beaten, above_signal)}"
     )
     values = {"gap_window_map": own, "gap_mean_map": mean, "gap_mean_signal": signal}
@@ -276,4 +276,4 @@ def _said(beaten: bool, above_signal: bool) -> str:
     if not beaten:
         return "The map is no better than random orders."
     beside = "better than" if above_signal else "no better than"
-    return f"The map is better than random orders, and its mean {beside} the signal's size."
+    return f"The map is better than random orders, and its mean {beside} the signal's variance."

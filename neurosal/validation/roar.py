@@ -20,7 +20,7 @@ from neurosal.validation.removal import (
     replace_cells,
 )
 
-RANKINGS = ("map", "mean absolute signal")
+RANKINGS = ("map", "variance of the signal")
 LEVEL = 0.05
 QUESTION = "Does a decoder trained without the cells that the map names do worse?"
 CANNOT_SHOW = (
@@ -48,8 +48,8 @@ def roar(
     In each fold the cells that the fold's decoder was given are ranked, by information of the
     training windows alone; a share of them is replaced, in training and held-out windows, by the
     mean over the training windows; a copy of ``decoder`` (screening included) is trained and
-    predicts the held-out windows. Beside the map's ranking stand random ones and that of the mean
-    absolute signal. This trains ``len(folds) * len(fractions) * (2 + n_random)`` decoders.
+    predicts the held-out windows. Beside the map's ranking stand random ones and that of the
+    signal's variance. This trains ``len(folds) * len(fractions) * (2 + n_random)`` decoders.
 
     The map is flagged unless removing its cells costs more accuracy than removing random ones, by
     more than the folds' scatter allows (one-sided t-test over folds, p <= 0.05). Folds share
@@ -121,7 +121,7 @@ def roar(
         steps, "removing and retraining", total=len(folds), show=progress
     ):
         given = known.screening_.to_numpy()
-        signal = np.abs(values[train]).mean(axis=0)
+        signal = values[train].var(axis=0)
         random = rng.random((n_random, given.sum()))
         ranked = [rank_cells(one, rng) for one in (ranking[given], signal[given], *random)]
         intact.append(np.mean(known.predict(_labelled(values[test])) == y[test]))
@@ -234,7 +234,7 @@ def _judge(accuracy: np.ndarray, intact: np.ndarray, shares: np.ndarray, folds: 
     finding = (
         f"Accuracy of decoders retrained without {percents} of the cells they were given: "
         f"{mean[0]:.1%} without those that the map ranks first, {mean[2]:.1%} without random ones "
-        f"({accuracy.shape[0] - 2} draw(s)), {mean[1]:.1%} without those of the strongest signal; "
+        f"({accuracy.shape[0] - 2} draw(s)), {mean[1]:.1%} without those of the largest variance; "
         f"{whole:.1%} with all. Map against random over {len(folds)} folds: p = {p:.2g}."
     )
     values = {"accuracy_map": mean[0], "accuracy_random": mean[2], "accuracy_signal": mean[1]}

@@ -79,7 +79,7 @@ def _curves(rng):
         },
         {
             "way": ["deletion", "insertion"],
-            "ranking": ["each window's map", "mean map", "mean absolute signal"],
+            "ranking": ["each window's map", "mean map", "variance of the signal"],
             "share": shares,
         },
     )
@@ -90,7 +90,7 @@ def _curves(rng):
             "random_accuracy": (("draw", "fraction", "fold"), rng.uniform(0.6, 0.8, (2, 3, 8))),
             "intact_accuracy": ("fold", rng.uniform(0.7, 0.9, 8)),
         },
-        {"ranking": ["map", "mean absolute signal"], "fraction": [0.3, 0.5, 0.7]},
+        {"ranking": ["map", "variance of the signal"], "fraction": [0.3, 0.5, 0.7]},
     )
 
 
