@@ -61,8 +61,8 @@ KINDS: dict[tuple[str, ...], Kind] = {
         check_curves.plot_removals,
         "Probability of the true class in held-out windows while cells are removed (left) or put "
         "back (right) in the order of the map, of the signal's variance, and of random numbers "
-        "(grey, from the least to the largest). A map that names what the decoder uses falls sooner "
-        "than the grey on the left, and rises sooner on the right.",
+        "(grey, from the least to the largest). A map that names what the decoder uses falls "
+        "sooner than the grey on the left, and rises sooner on the right.",
         "The curves are about the decoder, not the brain. The order by each window's own map knows "
         "the window's class; only that of the mean map does not.",
     ),
