@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from neurosal.errors import ArgumentError
-from neurosal.reporting import style
+from neurosal.reporting import lettering, style
 from neurosal.reporting.region_panels import draw_map, finish, look_of, ordered
 from neurosal.reporting.style import INK, plain
 
@@ -61,9 +61,9 @@ def plot_method_comparison(
     shown = [ordered(_one_map(array)) for array in maps.values()]
     looks = [look_of(one, max_names=max_names) for one in shown]
     looks = [look if look.named else replace(look, height=0.62 * look.height) for look in looks]
-    width = style.text_width(looks[0].names, 7) / 72 if looks[0].named else 0
-    width += style.text_width([plain(name) for name in looks[0].networks], 7.5) / 72 + 0.4
-    side = 0.9 + 0.34 * len(names) + style.text_width(names, 7) / 72
+    width = lettering.text_width(looks[0].names, 7) / 72 if looks[0].named else 0
+    width += lettering.text_width([plain(name) for name in looks[0].networks], 7.5) / 72 + 0.4
+    side = 0.9 + 0.34 * len(names) + lettering.text_width(names, 7) / 72
     columns = min(len(names), 6)
     rows = -(-len(names) // columns)
     size = (width + 1.5 * columns + side, max(rows * (looks[0].height + 0.6), side) + 0.3)

@@ -18,7 +18,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from scipy import stats
 
 from neurosal.errors import ArgumentError
-from neurosal.reporting import style
+from neurosal.reporting import lettering, style
 from neurosal.reporting.brains import plot_brain_mosaic
 from neurosal.reporting.heatmaps import plot_region_time, plot_truth_recovery
 from neurosal.reporting.style import INK, UNITS, plain
@@ -75,7 +75,7 @@ def plot_confusion(
         )
     totals = counts.sum(axis=1, keepdims=True)
     share = np.divide(counts, totals, out=np.full_like(counts, np.nan), where=totals > 0)
-    cell, margin = max(0.62, 2.4 / len(names)), style.text_width(names, 8) / 72
+    cell, margin = max(0.62, 2.4 / len(names)), lettering.text_width(names, 8) / 72
     side = cell * len(names)
     figure = style.new_figure(side + margin + 1.3, side + 0.8 + min(margin, 0.9))
     axes = figure.subplots()
@@ -262,7 +262,7 @@ def plot_network_timecourses(
     middle.set_xlabel(style.time_label(importance["time"].values))
     figure.supylabel(plain(f"Mean {units}", longest=60), fontsize=8)
     handles, labels = panels[0, 0].get_legend_handles_labels()
-    columns = style.legend_columns(figure, labels)
+    columns = lettering.legend_columns(figure, labels)
     figure.legend(handles, labels, loc="outside upper center", ncols=columns)
     return figure
 
@@ -308,7 +308,7 @@ def plot_top_regions(importance: xr.DataArray, *, n: int = 10, units: str = UNIT
     columns = min(3, importance.sizes["condition"])
     rows = -(-importance.sizes["condition"] // columns)
     names = [plain(name, longest=26) for name in importance["region"].values]
-    width = min(style.text_width(names, 6.5) / 72, 1.9)
+    width = min(lettering.text_width(names, 6.5) / 72, 1.9)
     figure = style.new_figure(columns * (width + 1.5) + 0.3, rows * (0.14 * n + 0.5) + 0.7)
     panels = figure.subplots(rows, columns, squeeze=False, sharex=True)
     shown: set[str] = set()
@@ -320,7 +320,7 @@ def plot_top_regions(importance: xr.DataArray, *, n: int = 10, units: str = UNIT
         panel.tick_params(labelbottom=i + columns >= importance.sizes["condition"])
     figure.supxlabel(plain(f"Mean over the window: {units}", longest=80), fontsize=8)
     handles = [Patch(color=c, label=plain(name)) for name, c in colours.items() if name in shown]
-    columns = style.legend_columns(figure, [patch.get_label() for patch in handles])
+    columns = lettering.legend_columns(figure, [patch.get_label() for patch in handles])
     figure.legend(handles=handles, loc="outside upper center", ncols=columns)
     return figure
 

@@ -14,7 +14,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import ScaledTranslation
 
-from neurosal.reporting import style
+from neurosal.reporting import lettering, style
 from neurosal.reporting.style import INK, NO_DATA, plain
 
 _UNREAD = "0.95"
@@ -152,8 +152,8 @@ def panels_of(n: int, look: Look) -> tuple[Figure, np.ndarray]:
     """
     rows = 1 if n <= 5 or look.named else 2
     columns = -(-n // rows)
-    longest = style.text_width([plain(name) for name in look.networks], 7.5)
-    longest += look.named * style.text_width(look.names, 7)
+    longest = lettering.text_width([plain(name) for name in look.networks], 7.5)
+    longest += look.named * lettering.text_width(look.names, 7)
     width = longest / 72 + 1.3 + columns * float(np.clip(7.6 / columns, 1.05, 2.4))
     figure = style.new_figure(max(width, 4.6), rows * (look.height + 0.45) + 0.6)
     return figure, figure.subplots(rows, columns, squeeze=False)
@@ -342,7 +342,7 @@ def time_key(figure: Figure, marks: list, *, missing: bool, more: tuple = ()) ->
         handles.append(Patch(color=NO_DATA, label="no data"))
     handles += more
     if handles:
-        columns = style.legend_columns(figure, [str(one.get_label()) for one in handles])
+        columns = lettering.legend_columns(figure, [str(one.get_label()) for one in handles])
         figure.legend(handles=handles, loc="outside lower center", ncols=columns)
 
 
@@ -392,12 +392,12 @@ def _name_rows(panel: Axes, look: Look) -> None:
         size = min(7.0, 0.92 * 72 * look.height / len(look.names))
         panel.set_yticks(np.arange(len(look.names)) + 0.5, look.names, fontsize=size)
         panel.tick_params(axis="y", length=0, pad=2)
-        offset = style.text_width(look.names, size) + 8.0
+        offset = lettering.text_width(look.names, size) + 8.0
     parts = groups(look.networks)
     if len(parts) == 1 and parts[0][2] == "all regions":
         return
     middles = np.array([(a + b) / 2 for a, b, _ in parts])
-    places = style.spread(middles, 8.6 / 72 / look.height * len(look.names))
+    places = lettering.spread(middles, 8.6 / 72 / look.height * len(look.names))
     for part, middle, place in zip(parts, middles, places, strict=True):
         _bracket(panel, look, part, (middle, place), offset)
 

@@ -10,7 +10,7 @@ from reporting_cases import make_importance
 from sklearn.metrics import average_precision_score
 
 from neurosal.errors import ArgumentError
-from neurosal.reporting import style
+from neurosal.reporting import lettering, style
 from neurosal.reporting.heatmaps import plot_region_time, plot_truth_recovery
 
 
@@ -132,7 +132,7 @@ def test_order_groups_networks_and_keeps_the_atlas_within_them(networks):
 @given(st.lists(st.floats(0, 100), min_size=1, max_size=20), st.floats(0.1, 10))
 def test_spread_labels_keep_apart_in_order_and_around_their_places(positions, gap):
     positions = np.sort(positions)
-    moved = style.spread(positions, gap)
+    moved = lettering.spread(positions, gap)
     assert (np.diff(moved) >= gap - 1e-6).all()
     assert moved.mean() == pytest.approx(positions.mean(), abs=1e-6)
     if (np.diff(positions) >= gap).all():
