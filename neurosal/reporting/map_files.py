@@ -1,6 +1,6 @@
 """The maps of a study as images, thresholded and not."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import xarray as xr
@@ -39,7 +39,7 @@ def write_maps(results: Results, out_dir: str | Path) -> dict[str, str]:
     if results.atlas is None or not results.maps:
         return {}
     maps = results.mean_importance
-    names = map_names(_task(results), results.atlas.name, list(results.maps), ending="")
+    names = map_names(_entities(results), list(results.maps), ending="")
     written = {}
     for condition, name in names.items():
         files = _write(maps.sel(condition=condition), name, results, out_dir)
@@ -73,7 +73,7 @@ def write_significant(results: Results, name: str, out_dir: str | Path) -> dict[
     tested = results.statistics.get(name)
     if results.atlas is None or tested is None or "status" not in tested:
         return {}
-    names = map_names(_task(results), results.atlas.name, list(results.statistics), ending="")
+    names = map_names(_entities(results), list(results.statistics), ending="")
     file = names[name].replace("_saliency", f"{_THRESHOLDED}_saliency")
     kept = thresholded(tested).assign_coords(condition=name)
     count = int(tested["significant"].sum())
@@ -85,14 +85,15 @@ def write_significant(results: Results, name: str, out_dir: str | Path) -> dict[
 
 
 def map_names(
-    task: str, atlas: str, conditions: Sequence[str], *, ending: str = ".nii.gz"
+    entities: Mapping[str, str], conditions: Sequence[str], *, ending: str = ".nii.gz"
 ) -> dict[str, str]:
     """Name the maps' files as BIDS derivatives are named.
 
     Parameters
     ----------
-    task, atlas : str
-        What goes into the names; characters that BIDS does not allow are left out.
+    entities : mapping of str to str
+        What all names have, such as task, space and atlas (``seg``); characters that BIDS does not
+        allow, and what is empty, are left out.
     conditions : sequence of str
         The conditions; where two would get one name, the later ones are numbered.
     ending : str
@@ -105,22 +106,22 @@ def map_names(
 
     Examples
     --------
-    >>> map_names("MOTOR", "dosenbach160", ["left hand"])
+    >>> map_names({"task": "MOTOR", "seg": "dosenbach160"}, ["left hand"])
     {'left hand': 'task-MOTOR_seg-dosenbach160_desc-lefthand_saliency.nii.gz'}
     """
     names: dict[str, str] = {}
     for number, condition in enumerate(conditions, start=1):
-        entities = {"task": task, "seg": atlas, "desc": condition}
-        name = bids_name(entities, ending=ending)
+        name = bids_name({**entities, "desc": condition}, ending=ending)
         if name in names.values():
-            name = bids_name(entities | {"desc": f"{condition}{number}"}, ending=ending)
+            name = bids_name({**entities, "desc": f"{condition}{number}"}, ending=ending)
         names[condition] = name
     return names
 
 
-def _task(results: Results) -> str:
-    """Name the task for a file's name."""
-    return str(results.data.get("task") or "")
+def _entities(results: Results) -> dict[str, str]:
+    """Name task, space and atlas for the files' names."""
+    told = {name: str(results.data.get(name) or "") for name in ("task", "space")}
+    return told | {"seg": results.atlas.name}
 
 
 def _write(

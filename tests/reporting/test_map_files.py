@@ -14,6 +14,9 @@ from neurosal.projection import from_nifti, to_nifti
 from neurosal.reporting.map_files import write_maps, write_significant
 from neurosal.reporting.results import Results
 
+#: What all names begin with.
+START = "task-MOTOR_space-MNI152NLin6Asym_seg-dosenbach160"
+
 
 @pytest.fixture(scope="module")
 def atlas():
@@ -43,7 +46,7 @@ def study(atlas):
     images = {name: to_nifti(mean.sel(condition=name), atlas) for name in ("left hand", "rest")}
     return Results(
         "Motor",
-        data={"task": "MOTOR"},
+        data={"task": "MOTOR", "space": "MNI152NLin6Asym"},
         mean_importance=mean,
         maps=images,
         atlas=atlas,
@@ -61,7 +64,7 @@ def written(study, atlas, folder, name):
 
 def test_thresholded_images_hold_what_is_significant_and_zero_elsewhere(study, atlas, tmp_path):
     file, told, back, sidecar = written(study, atlas, tmp_path, "left hand")
-    assert file == "task-MOTOR_seg-dosenbach160_desc-lefthandThresholded_saliency.nii.gz"
+    assert file == f"{START}_desc-lefthandThresholded_saliency.nii.gz"
     tested = study.statistics["left hand"]
     flags = tested["significant"].values
     assert flags[1, [3, 70]].all()
@@ -83,7 +86,7 @@ def test_thresholded_images_hold_what_is_significant_and_zero_elsewhere(study, a
 
 def test_contrasts_and_empty_results_are_written_too(study, atlas, tmp_path):
     file, _, back, sidecar = written(study, atlas, tmp_path, "left hand - rest")
-    assert file == "task-MOTOR_seg-dosenbach160_desc-lefthandrestThresholded_saliency.nii.gz"
+    assert file == f"{START}_desc-lefthandrestThresholded_saliency.nii.gz"
     assert sidecar["Selection"]["condition"] == "left hand - rest"
     assert back.values[1, 3] > 5
     none = study.statistics["rest"].copy()
@@ -101,7 +104,7 @@ def test_every_file_told_of_is_there(study, tmp_path):
     there = {path.name for path in tmp_path.iterdir() if path.suffix == ".gz"}
     assert set(files) == there
     assert len(there) == 2 + 3
-    unthresholded = "task-MOTOR_seg-dosenbach160_desc-rest_saliency.nii.gz"
+    unthresholded = f"{START}_desc-rest_saliency.nii.gz"
     assert files[unthresholded] == "mean importance for rest over time"
 
 
