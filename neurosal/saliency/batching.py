@@ -236,7 +236,8 @@ class Progress:
             self._draw(done)
         elif done < self.total:
             left = (now - self.started) / max(done, 1e-9) * (self.total - done)
-            print(f"{self.label}: {int(done)} of {self.total}, {left:.0f} s left", file=sys.stderr)
+            shown = f"{done:.2f}".rstrip("0").rstrip(".") if self.total < 10 else int(done)
+            print(f"{self.label}: {shown} of {self.total}, {left:.0f} s left", file=sys.stderr)
             self.next_line = now + 10.0
 
     def _draw(self, done: float) -> None:
