@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from neurosal.models.factored import slow_gradients
+from neurosal.models.scopes import few_threads
 
 
 def lstm_on_gates(gates: Tensor, hidden: Tensor, cell: Tensor, weight: Tensor) -> tuple:
@@ -52,14 +53,7 @@ class _Steps(torch.autograd.Function):
         act = gates.transpose(0, 1).clone(memory_format=torch.contiguous_format)
         tanhs = gates.new_empty(steps, batch, size)
         hiddens, cells = (_starting_with(state, steps) for state in (hidden, cell))
-        i, f, g, o = (part.unbind() for part in act.split(size, dim=2))
-        soft, transposed = act[..., : 2 * size].unbind(), weight.t().contiguous()
-        whole, t_out, h, c = act.unbind(), tanhs.unbind(), hiddens.unbind(), cells.unbind()
-        for t in range(steps):
-            whole[t].addmm_(h[t], transposed)
-            soft[t].sigmoid_(), g[t].tanh_(), o[t].sigmoid_()
-            torch.mul(f[t], c[t], out=c[t + 1]).addcmul_(i[t], g[t])
-            torch.mul(torch.tanh(c[t + 1], out=t_out[t]), o[t], out=h[t + 1])
+        _walk(act, tanhs, hiddens, cells, weight.t().contiguous())
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(gates, hidden, cell, weight, act, hiddens, cells, tanhs)
         return hiddens[1:], cells[1:]
@@ -77,6 +71,21 @@ class _Steps(torch.autograd.Function):
         if ctx.needs_input_grad[3]:
             grad_weight = grads.flatten(0, 1).t() @ hiddens[:-1].flatten(0, 1)
         return grads.transpose(0, 1), grad_h, grad_c, grad_weight
+
+
+def _walk(act: Tensor, tanhs: Tensor, hiddens: Tensor, cells: Tensor, weight: Tensor) -> None:
+    """Fill in the gates' activations and the states, step by step."""
+    size = tanhs.shape[2]
+    gates = (part.unbind() for part in act.split(size, dim=2))
+    soft, whole = act[..., : 2 * size].unbind(), act.unbind()
+    h, c = hiddens.unbind(), cells.unbind()
+    steps = zip(whole, soft, *gates, tanhs.unbind(), h, h[1:], c, c[1:], strict=False)
+    with torch.inference_mode(), few_threads(weight.numel() * act.shape[1]):
+        for sums, sigmoids, i, f, g, o, tanh, h_old, h_new, c_old, c_new in steps:
+            sums.addmm_(h_old, weight)
+            sigmoids.sigmoid_(), g.tanh_(), o.sigmoid_()
+            torch.mul(f, c_old, out=c_new).addcmul_(i, g)
+            torch.mul(torch.tanh(c_new, out=tanh), o, out=h_new)
 
 
 def _starting_with(state: Tensor, steps: int) -> Tensor:
@@ -109,16 +118,17 @@ def _walk_back(act, tanhs, factors, weight, grad_hidden, grad_cell) -> tuple:
     forget = act[..., size : 2 * size].unbind()
     reach = torch.ops.aten.tanh_backward(act[..., 3 * size :], tanhs).unbind()
     c, h = act.new_zeros(batch, size), act.new_zeros(batch, size)
-    for t in range(steps - 1, -1, -1):
-        if read[t]:
-            h += grad_hidden[t]
-        if kept[t]:
-            c += grad_cell[t]
-        c.addcmul_(h, reach[t])
-        torch.mul(c[:, None], factor[t], out=first[t])
-        torch.mul(h, out_factor[t], out=out[t])
-        c *= forget[t]
-        h = whole[t] @ weight
+    with torch.inference_mode(), few_threads(weight.numel() * batch):
+        for t in range(steps - 1, -1, -1):
+            if read[t]:
+                h += grad_hidden[t]
+            if kept[t]:
+                c += grad_cell[t]
+            c.addcmul_(h, reach[t])
+            torch.mul(c[:, None], factor[t], out=first[t])
+            torch.mul(h, out_factor[t], out=out[t])
+            c *= forget[t]
+            torch.mm(whole[t], weight, out=h)
     return grads, h, c
 
 
