@@ -19,7 +19,6 @@ from neurosal.experiments.majority_data import N_FOLDS, N_IMAGES, STEP_COLUMNS, 
 from neurosal.experiments.majority_reports import write_majority_page, write_majority_results
 from neurosal.experiments.majority_runs import (
     COLUMNS,
-    INPUT,
     KEYS,
     MajorityRun,
     explain_majority,
@@ -28,8 +27,8 @@ from neurosal.experiments.majority_runs import (
     sequences_of_test,
 )
 from neurosal.experiments.majority_setups import CELLS, EPOCHS, LEARNING_RATE, METHODS
-from neurosal.experiments.resuming import note_settings, work_through
-from neurosal.experiments.tables import append_rows, finished_keys, read_rows, save_arrays
+from neurosal.experiments.resuming import keep_maps, note_settings, work_through
+from neurosal.experiments.tables import INPUT, append_rows, finished_keys, read_rows
 from neurosal.progress import say
 
 N_TRAIN = 60000 * (N_FOLDS - 1) // N_FOLDS
@@ -223,13 +222,9 @@ def reproduce_majority(
         say(describe_cuts())
 
     def do(run: MajorityRun) -> pd.DataFrame:
-        """Write what was done before; do a run, keep its maps, drop the training's state."""
+        """Write what was done before, then do a run."""
         write_majority_page(out)
-        table, maps = run_majority(run, checkpoint=out / "checkpoints" / run.name)
-        kept = {f"{run.dataset}_{INPUT}": maps.pop(INPUT)}
-        save_arrays(out / "maps", kept | {f"{run.name}_{k}": part for k, part in maps.items()})
-        shutil.rmtree(out / "checkpoints" / run.name, ignore_errors=True)
-        return table
+        return keep_maps(out, run, run_majority, shared=f"{run.dataset}_{INPUT}")
 
     work_through(
         path, runs, columns=COLUMNS, keys=KEYS, estimate=estimate_seconds, do=do, describe=_line

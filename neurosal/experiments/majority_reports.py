@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 
 from neurosal.experiments.image_sets import IMAGE_SETS, SIDE
 from neurosal.experiments.majority_data import N_IMAGES, STEP_COLUMNS
-from neurosal.experiments.majority_runs import COLUMNS, INPUT, PLACES
+from neurosal.experiments.majority_runs import COLUMNS, PLACES
 from neurosal.experiments.majority_setups import CELLS, LEARNED, METHODS
-from neurosal.experiments.tables import markdown_table, mean_and_spread, read_rows
+from neurosal.experiments.tables import INPUT, markdown_table, mean_and_spread, read_rows
 from neurosal.reporting.style import INK, colour_of, new_figure, robust_limit, styled
 
 INTRODUCTION = f"""# The majority problem

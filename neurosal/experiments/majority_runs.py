@@ -20,12 +20,10 @@ from neurosal.experiments.majority_data import (
 )
 from neurosal.experiments.majority_setups import CELLS, LEARNED, METHODS, published_scores
 from neurosal.experiments.resuming import stop_if_interrupted
-from neurosal.experiments.tables import as_columns
+from neurosal.experiments.tables import INPUT, as_columns
 from neurosal.models.classifier import NetworkClassifier
 from neurosal.saliency.explain import explain
 
-#: Name under which the example sequences are kept beside their maps.
-INPUT = "input"
 PLACES = tuple(f"relevance_{place}" for place in range(N_IMAGES))
 #: The columns of ``majority.csv``.
 COLUMNS = (

@@ -19,7 +19,6 @@ from neurosal.experiments.mnist_setups import (
     BATCH,
     COLUMNS,
     HIDDEN,
-    INPUT,
     KEYS,
     METHODS,
     N_SAMPLES,
@@ -30,8 +29,8 @@ from neurosal.experiments.mnist_setups import (
     DigitRun,
 )
 from neurosal.experiments.mnist_strokes import digits, reference_rows
-from neurosal.experiments.resuming import note_settings, work_through
-from neurosal.experiments.tables import append_rows, finished_keys, read_rows, save_arrays
+from neurosal.experiments.resuming import keep_maps, note_settings, work_through
+from neurosal.experiments.tables import INPUT, append_rows, finished_keys, read_rows
 from neurosal.progress import say
 
 QUICK_TRAIN = 20000
@@ -197,13 +196,9 @@ def reproduce_mnist(
         say(describe_cuts())
 
     def do(run: DigitRun) -> pd.DataFrame:
-        """Write what was done before; do a run, keep its maps, drop the training's state."""
+        """Write what was done before, then do a run."""
         write_mnist_page(out)
-        table, maps = run_digits(run, checkpoint=out / "checkpoints" / run.name)
-        kept = {INPUT: maps.pop(INPUT)}
-        save_arrays(out / "maps", kept | {f"{run.name}_{k}": part for k, part in maps.items()})
-        shutil.rmtree(out / "checkpoints" / run.name, ignore_errors=True)
-        return table
+        return keep_maps(out, run, run_digits, shared=INPUT)
 
     work_through(
         path, runs, columns=COLUMNS, keys=KEYS, estimate=estimate_seconds, do=do, describe=_line

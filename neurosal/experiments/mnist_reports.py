@@ -9,8 +9,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from neurosal.experiments.box_runs import SHARES
-from neurosal.experiments.mnist_setups import COLUMNS, INPUT, LEARNED, ON_STROKES
-from neurosal.experiments.tables import markdown_table, mean_and_spread, read_rows
+from neurosal.experiments.mnist_setups import COLUMNS, LEARNED, ON_STROKES
+from neurosal.experiments.tables import INPUT, markdown_table, mean_and_spread, read_rows
 from neurosal.reporting.style import colour_of, line_of, new_figure, robust_limit, styled
 
 GROUPS = ["network", "readout", "method"]

@@ -12,7 +12,6 @@ from neurosal.experiments.mnist_setups import (
     BATCH,
     COLUMNS,
     HIDDEN,
-    INPUT,
     LEARNED,
     METHODS,
     N_SAMPLES,
@@ -28,7 +27,7 @@ from neurosal.experiments.mnist_strokes import (
     strokes_of,
 )
 from neurosal.experiments.resuming import stop_if_interrupted
-from neurosal.experiments.tables import as_columns
+from neurosal.experiments.tables import INPUT, as_columns
 from neurosal.models.classifier import NetworkClassifier
 from neurosal.models.training import Training
 from neurosal.saliency.explain import explain

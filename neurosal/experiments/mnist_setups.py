@@ -39,8 +39,6 @@ STEPS = ("rows", "columns")
 STROKE = 128
 #: Test accuracy from which a network counts as having learned; by chance it is 0.1.
 LEARNED = 0.8
-#: Name under which the example digits are kept beside their maps.
-INPUT = "input"
 
 #: Methods, and how :func:`~neurosal.saliency.explain.explain` is asked for them. Those that
 #: multiply by the input are left out: on the empty background they are zero whatever was learned.

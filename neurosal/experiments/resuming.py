@@ -6,6 +6,7 @@ row of the table from another.
 
 import json
 import platform
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -16,7 +17,7 @@ from pathlib import Path
 import pandas as pd
 
 from neurosal.errors import DataError
-from neurosal.experiments.tables import append_rows, finished_keys, read_rows
+from neurosal.experiments.tables import INPUT, append_rows, finished_keys, read_rows, save_arrays
 from neurosal.models.classifier import NetworkClassifier
 from neurosal.models.fitting import was_interrupted
 from neurosal.progress import say
@@ -29,7 +30,7 @@ def note_settings(out: Path, **settings: object) -> None:
     Parameters
     ----------
     out : pathlib.Path
-        Folder for the results.
+        Folder for the results; made if need be.
     **settings
         What decides the results, fit for JSON.
 
@@ -42,12 +43,13 @@ def note_settings(out: Path, **settings: object) -> None:
     --------
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     note_settings(Path(folder), experiment="boxes", quick=True)
-    ...     note_settings(Path(folder), experiment="boxes", quick=False)
+    ...     note_settings(Path(folder) / "new", experiment="boxes", quick=True)
+    ...     note_settings(Path(folder) / "new", experiment="boxes", quick=False)
     Traceback (most recent call last):
         ...
     neurosal.errors.DataError: ... holds results of other settings (quick differ)...
     """
+    out.mkdir(parents=True, exist_ok=True)
     path = out / "provenance.json"
     if path.exists():
         found = json.loads(path.read_text(encoding="utf-8"))
@@ -107,6 +109,45 @@ def work_through(
         append_rows(path, table)
         took = in_words(time.perf_counter() - started)
         say(f"{number} of {len(left)}: {describe(run, table)} ({took})")
+
+
+def keep_maps(out: Path, run: object, work: Callable, *, shared: str) -> pd.DataFrame:
+    """Do a run from where it was stopped, keep its maps, drop the training's state.
+
+    Parameters
+    ----------
+    out : pathlib.Path
+        Folder for the results; gets the maps in ``maps``, each named after the run.
+    run : object
+        Has a ``name``.
+    work : callable
+        Takes the run and the folder for its ``checkpoint``; returns a table, and arrays by name.
+    shared : str
+        Name for the array called ``INPUT``, which many runs have in common.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The table.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from types import SimpleNamespace
+    >>> import numpy as np
+    >>> def work(run, checkpoint):
+    ...     return pd.DataFrame(), {"input": np.zeros(2), "gradient": np.ones(2)}
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = keep_maps(Path(folder), SimpleNamespace(name="lstm"), work, shared="input")
+    ...     sorted(path.name for path in Path(folder, "maps").iterdir())
+    ['input.npy', 'lstm_gradient.npy']
+    """
+    checkpoint = out / "checkpoints" / run.name
+    table, maps = work(run, checkpoint=checkpoint)
+    names = {name: shared if name == INPUT else f"{run.name}_{name}" for name in maps}
+    save_arrays(out / "maps", {names[name]: values for name, values in maps.items()})
+    shutil.rmtree(checkpoint, ignore_errors=True)
+    return table
 
 
 def runs_left(table: pd.DataFrame, runs: Sequence, keys: Sequence[str]) -> list:

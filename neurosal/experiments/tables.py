@@ -9,6 +9,9 @@ import pandas as pd
 
 from neurosal.errors import DataError
 
+#: Name under which example inputs are kept beside their maps.
+INPUT = "input"
+
 
 def read_rows(path: str | Path, columns: Sequence[str]) -> pd.DataFrame:
     """Read what earlier runs left.
