@@ -20,7 +20,7 @@ from neurosal.inputs import (
     read_windows,
 )
 from neurosal.loaders.runs import Run
-from neurosal.models.folds import baseline_predictions, fold_accuracy, make_folds
+from neurosal.models.folds import baseline_predictions, check_scheme, fold_accuracy, make_folds
 from neurosal.notes import noting
 from neurosal.parcellation.coverage import measured, on_all_regions, region_scales, scaled
 from neurosal.progress import say
@@ -328,7 +328,9 @@ class SaliencyDecoder(Examined, ClassifierMixin, BaseEstimator):
 
     def _fit(self, X: object, y: object, groups: object) -> None:
         """Do what ``fit`` says."""
-        kind = kind_of(X)
+        kind, decoder = kind_of(X), self._window_decoder()
+        decoder.check_settings()  # Before runs are read, which may take hours.
+        check_scheme(self.cv, n_folds=self.n_folds)
         X = [X] if isinstance(X, Run) else X
         self._forget_answers()
         self._check_table(X, reset=True)
@@ -341,7 +343,7 @@ class SaliencyDecoder(Examined, ClassifierMixin, BaseEstimator):
         self.classes_ = np.unique(y)
         self.n_runs_ = self._count_runs(named=kind == "runs")
         self.space_ = (kind == "runs" and X[0].space) or getattr(self.atlas_, "space", "")
-        decoder, known = self._window_decoder(), measured(self.windows_)
+        known = measured(self.windows_)
         self._cross_validate(decoder, known, y)
         say("fitting on all windows", show=self.verbose)
         self.decoder_ = decoder.fit(known, y)

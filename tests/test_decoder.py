@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -93,7 +95,18 @@ def test_what_cannot_be_decoded_says_why(runs):
         SaliencyDecoder().fit([])
     with pytest.raises(DataError, match="No window of 500 s fits"):
         SaliencyDecoder(window=500.0).fit(runs[:1])
-    with pytest.raises(ArgumentError, match="method must be one of"):
-        SaliencyDecoder(conditions=HANDS, window=12.0, classifier=quick(), method="lpr").fit(
-            runs[:2]
-        )
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"method": "lpr"}, "method must be one of"),
+        ({"cv": "runs"}, "cv must be one of"),
+        ({"cv": 3, "n_folds": 3}, "exclude each other"),
+        ({"screening_percentile": 0}, "screening percentile must be above 0"),
+    ],
+)
+def test_settings_are_refused_before_a_run_is_read(runs, settings, words):
+    lacking = dataclasses.replace(runs[0], img="lacking.nii.gz")
+    with pytest.raises(ArgumentError, match=words):
+        SaliencyDecoder(conditions=HANDS, window=12.0, **settings).fit([lacking])

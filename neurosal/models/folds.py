@@ -17,6 +17,34 @@ MOST_FOLDS = 12
 BLOCK_FOLDS = 5
 
 
+def check_scheme(cv: object, *, n_folds: int | None = None) -> None:
+    """Refuse a cross-validation that there is not, before any time is spent.
+
+    Parameters
+    ----------
+    cv : {'subject', 'run', 'block'} or splitter
+        What is held out together.
+    n_folds : int, optional
+        Number of folds.
+
+    Raises
+    ------
+    ArgumentError
+        If ``cv`` is another name, or a splitter and ``n_folds`` is given.
+
+    Examples
+    --------
+    >>> check_scheme("runs")
+    Traceback (most recent call last):
+        ...
+    neurosal.errors.ArgumentError: cv must be one of 'subject', 'run', 'block'. Got 'runs'.
+    """
+    if isinstance(cv, str):
+        check_one_of("cv", cv, SCHEMES)
+    elif n_folds is not None:
+        raise ArgumentError(f"n_folds={n_folds} and cv={cv!r} exclude each other.")
+
+
 def make_folds(
     windows: xr.DataArray, cv: object = "run", *, n_folds: int | None = None
 ) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -57,11 +85,9 @@ def make_folds(
     (array([2, 3]), array([0, 1]))
     """
     samples = _sample_table(windows)
+    check_scheme(cv, n_folds=n_folds)
     if not isinstance(cv, str):
-        if n_folds is not None:
-            raise ArgumentError(f"n_folds={n_folds} and cv={cv!r} exclude each other.")
         return _split_by(cv, samples)
-    check_one_of("cv", cv, SCHEMES)
     groups = _groups(samples, cv, n_folds or BLOCK_FOLDS)
     n_groups = len(np.unique(groups))
     n_folds = n_folds or min(n_groups, MOST_FOLDS)

@@ -248,7 +248,7 @@ class SequenceDropout(nn.Module):
             return torch.ones_like(first).expand_as(like)
         # Compared with p, uniform numbers take a third of the time of torch's own dropout.
         drawn = torch.rand(first.shape, dtype=like.dtype, device=like.device)
-        return drawn.ge_(self.p).div_(1 - self.p).expand_as(like)
+        return drawn.ge_(self.p).div_(1 - self.p or 1).expand_as(like)  # p = 1 drops all
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Drop values.

@@ -45,10 +45,7 @@ def screening_mask(X: object, y: object, *, percentile: float = 20.0) -> np.ndar
     >>> screening_mask(X, ["rest", "rest", "task", "task"], percentile=50)
     array([[False,  True]])
     """
-    if not 0 < percentile <= 100:
-        raise ArgumentError(
-            f"screening percentile must be above 0 and at most 100. Got {percentile!r}."
-        )
+    check_percentile(percentile)
     values = np.asarray(X)
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
@@ -57,3 +54,29 @@ def screening_mask(X: object, y: object, *, percentile: float = 20.0) -> np.ndar
     mask = np.zeros(scores.size, dtype=bool)
     mask[np.argsort(-scores, kind="stable")[:n_kept]] = True
     return mask.reshape(values.shape[1:])
+
+
+def check_percentile(percentile: float) -> None:
+    """Refuse a share of cells that cannot be kept.
+
+    Parameters
+    ----------
+    percentile : float
+        In percent.
+
+    Raises
+    ------
+    ArgumentError
+        If it is not above 0 and at most 100.
+
+    Examples
+    --------
+    >>> check_percentile(0)
+    Traceback (most recent call last):
+        ...
+    neurosal.errors.ArgumentError: screening percentile must be above 0 and at most 100. Got 0.
+    """
+    if not 0 < percentile <= 100:
+        raise ArgumentError(
+            f"screening percentile must be above 0 and at most 100. Got {percentile!r}."
+        )

@@ -8,12 +8,14 @@ import xarray as xr
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
+from neurosal.errors import check_one_of
 from neurosal.models.classifier import InputCellClassifier
 from neurosal.models.samples import DIMENSIONS
-from neurosal.models.screening import screening_mask
+from neurosal.models.screening import check_percentile, screening_mask
 from neurosal.models.training import Training
 from neurosal.progress import track
 from neurosal.saliency.explain import explain
+from neurosal.saliency.methods import METHODS
 
 #: Least and most share of each training window that is hidden.
 TIME_MASK = (0.2, 0.5)
@@ -105,11 +107,23 @@ class WindowDecoder(ClassifierMixin, BaseEstimator):
             If an argument does not fit the windows.
         """
         windows, y = _labelled(X), np.asarray(y)
+        self.check_settings()
         mask = screening_mask(windows, y, percentile=self.screening_percentile)
         self.screening_ = windows[0].reset_coords(drop=True).copy(data=mask)
         self.classifier_ = self._new_classifier().fit(windows * self.screening_, y)
         self.classes_ = self.classifier_.classes_
         return self
+
+    def check_settings(self) -> None:
+        """Refuse a method or a share of cells that cannot work, before any time is spent.
+
+        Raises
+        ------
+        ArgumentError
+            If there is no such method, or no cell would be kept.
+        """
+        check_one_of("method", self.method, METHODS)
+        check_percentile(self.screening_percentile)
 
     def screen(self, X: object) -> xr.DataArray:
         """Set the cells to zero that the classifier is not given.

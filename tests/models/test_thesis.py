@@ -138,6 +138,7 @@ def test_stationary_masks_do_not_change_over_time(stationary):
     assert not torch.equal(mask[0, 0], mask[1, 0])
     dropout.eval()
     assert (dropout.mask(torch.zeros(3, 20, 40)) == 1).all()
+    assert (SequenceDropout(1.0).mask(torch.zeros(3, 20, 40)) == 0).all()
 
 
 @pytest.mark.parametrize("name", ["shallow", "deep", "r-lstm"])
