@@ -15,7 +15,7 @@ demo: $(VENV)/.installed  ## simulate a small HCP study, decode it, explain it, 
 	$(VENV)/bin/neurosal demo --out $(OUT)
 
 test: $(VENV)/.installed-test  ## run the tests (real data too, where NEUROSAL_TEST_DATA is set)
-	$(VENV)/bin/python -m pytest
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2
 
 slow: $(VENV)/.installed-test  ## run the tests that take minutes
 	$(VENV)/bin/python -m pytest -m slow
