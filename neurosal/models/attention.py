@@ -133,19 +133,15 @@ class InputCellAttention(nn.Module):
         >>> InputCellAttention(3, hops=2).logits(torch.randn(1, 5, 3)).shape
         torch.Size([1, 5, 2])
         """
-        return self._scores(self.first(x))
-
-    def _scores(self, hidden: Tensor) -> Tensor:
-        """Attention logits from the inputs' images under the first map."""
-        logits = self.second(torch.tanh(hidden))
+        logits = self.second(torch.tanh(self.first(x)))
         if self.positional is None:
             return logits
-        if hidden.shape[1] > len(self.positional):
+        if x.shape[1] > len(self.positional):
             raise ArgumentError(
-                f"The sequence has {hidden.shape[1]} steps, but positional logits were made for "
+                f"The sequence has {x.shape[1]} steps, but positional logits were made for "
                 f"max_length={len(self.positional)}. Shorten it or build with a larger max_length."
             )
-        return logits + self.positional[: hidden.shape[1]]
+        return logits + self.positional[: x.shape[1]]
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Pool the inputs up to each step.
@@ -206,11 +202,8 @@ class InputCellAttention(nn.Module):
             options = {"bias": bias, "lengths": lengths, "normalize": self.normalize}
             return prefix_pool_projected(x, self.logits(x), weight, **options)
         if len(weight) <= x.shape[2]:  # weights of the mean sum to one: the bias may go first
-            bias = weight.new_zeros(len(weight)) if bias is None else bias
-            maps = torch.cat([self.first.weight, weight]), torch.cat([self.first.bias, bias])
-            images = nn.functional.linear(x, *maps)  # both maps at once: x is read once
-            hidden, values = images.split([self.attention_size, len(weight)], dim=2)
-            return prefix_pool(values, self._scores(hidden), lengths=lengths)
+            values = nn.functional.linear(x, weight, bias)
+            return prefix_pool(values, self.logits(x), lengths=lengths)
         pooled = prefix_pool(x, self.logits(x), lengths=lengths)
         return clear_padding(nn.functional.linear(pooled, weight, bias), lengths)
 

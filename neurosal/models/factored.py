@@ -128,7 +128,8 @@ def _ones(chunk: int, like: Tensor) -> Tensor:
 
 def _scan(own: Tensor, decay: Tensor) -> Tensor:
     """What enters each chunk: ``decay`` times what entered the one before, plus its ``own``."""
-    entering = torch.zeros_like(own)
+    entering = torch.empty_like(own)
+    entering[:, 0] = 0
     for j in range(1, own.shape[1]):
         torch.addcmul(own[:, j - 1], entering[:, j - 1], decay[:, j - 1], out=entering[:, j])
     return entering
@@ -136,7 +137,8 @@ def _scan(own: Tensor, decay: Tensor) -> Tensor:
 
 def _scan_back(own: Tensor, decay: Tensor) -> Tensor:
     """The same from the end: gradient of what leaves each chunk."""
-    leaving = torch.zeros_like(own)
+    leaving = torch.empty_like(own)
+    leaving[:, -1] = 0
     for j in range(own.shape[1] - 2, -1, -1):
         torch.addcmul(own[:, j + 1], leaving[:, j + 1], decay[:, j + 1], out=leaving[:, j])
     return leaving
@@ -225,7 +227,8 @@ class MeanPool(_Recomputed):
         """First derivative."""
         shape, hops = exps.shape, exps.shape[3]
         grad_x = grad_logits = None
-        leaving = (old.flatten(0, 1).transpose(1, 2) @ grad).div_(hops).view_as(state)
+        each = inverse / hops
+        leaving = ((old / hops).flatten(0, 1).transpose(1, 2) @ grad).view_as(state)
         leaving = _scan_back(leaving, old[:, :, -1, :, None]).flatten(0, 1)
         last = exps * inverse[:, :, -1:]
         if needs[0]:
@@ -233,9 +236,9 @@ class MeanPool(_Recomputed):
             grad_x = _join(grad_x.baddbmm_(last.flatten(0, 1), leaving), x)
         if needs[1]:
             part, state = cut(x, chunk).flatten(0, 1), state.flatten(0, 1)
-            pair = (grad @ part.transpose(1, 2)).tril_().div_(hops)
-            own = (pair.transpose(1, 2) @ inverse.flatten(0, 1)).view(shape).mul_(exps)
-            seen = (pair @ exps.flatten(0, 1)).view(shape).mul_(inverse)
+            pair = (grad @ part.transpose(1, 2)).tril_()
+            own = (pair.transpose(1, 2) @ each.flatten(0, 1)).view(shape).mul_(exps)
+            seen = (pair @ exps.flatten(0, 1)).view(shape).mul_(each)
             past = (grad @ state.transpose(1, 2)).div_(hops).view(shape)
             through = (part @ leaving.transpose(1, 2)).view(shape)
             kept = (state * leaving).sum(dim=2).view(shape[0], shape[1], hops)

@@ -134,7 +134,9 @@ def _walk_back(act, tanhs, factors, weight, grad_hidden, grad_cell) -> tuple:
 
 def _nonzero_steps(grad: Tensor | None, steps: int) -> list[bool]:
     """Which steps a gradient reaches: often the last alone."""
-    return [False] * steps if grad is None else grad.ne(0).flatten(1).any(dim=1).tolist()
+    if grad is None:
+        return [False] * steps
+    return (grad.amax(dim=(1, 2)).ne(0) | grad.amin(dim=(1, 2)).ne(0)).tolist()
 
 
 def _slow_steps(gates: Tensor, h: Tensor, c: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
