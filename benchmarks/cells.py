@@ -4,11 +4,12 @@ Run ``python benchmarks/cells.py [--only steps memory scaling saliency] [--quick
 
 Times are medians of paired runs: within a round every rival has its turn, one after the other, in
 this one process on two threads; a ratio is the median of the rounds' ratios. A turn is half a
-second of calls in a row, as in training (:func:`burst`). Memory is how far
-the resident set grows at its peak during one training step (Linux), each rival in a process of its
-own, after a small step has loaded the libraries. Denormal numbers, into which float32 gradients
-fade, count as zero for all rivals, as in this package's training; ``--denormals keep`` leaves
-torch's default, under which torch's LSTM is several times slower than ours.
+second of calls in a row, as in training (:func:`burst`), in a process that has held data before
+(:func:`settle_memory`). Memory is how far the resident set grows at its peak during one training
+step (Linux), each rival in a process of its own, after a small step has loaded the libraries.
+Denormal numbers, into which float32 gradients fade, count as zero for all rivals, as in this
+package's training; ``--denormals keep`` leaves torch's default, under which torch's LSTM is several
+times slower than ours.
 """
 
 import argparse
@@ -129,6 +130,15 @@ def burst(run: Callable) -> float:
         run()
         times.append(time.perf_counter() - start)
     return statistics.median(times[1:] or times)
+
+
+def settle_memory() -> None:
+    """Give 32 MB back, as a process does that has read data, before anything is measured.
+
+    The GNU C library learns from it to keep that much: until then it returns to the system what a
+    step frees, and every rival waits for it again in the next step, the more the more it uses.
+    """
+    torch.ones(2**23 - 2**10)
 
 
 def ratio(times: dict[str, list[float]], over: str, under: str) -> float:
@@ -297,6 +307,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.set_flush_denormal(options.denormals == "flush")
+    settle_memory()
     if options.peak:
         print_peak(*options.peak)
         return

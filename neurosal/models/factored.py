@@ -261,8 +261,7 @@ class FlatPool(_Recomputed):
         if _is_wide(part):
             out, state = out[:, :chunk].contiguous(), out[:, chunk:]
         else:
-            last = weights[:, -1].view(-1, chunk, hops, 1)
-            state = (part.view(-1, chunk, hops, part.shape[2]) * last).sum(dim=1)
+            state = _weighted_sum(part.unflatten(1, (chunk, hops)), weights[:, -1])
         state = _scan(state.view(batch, chunks, hops, -1), old[:, :, -1, :, None])
         if chunks > 1:
             out.baddbmm_(old.flatten(0, 1), state.flatten(0, 1))
@@ -289,8 +288,8 @@ class FlatPool(_Recomputed):
             if wide:
                 through = pair[:, chunk:].diagonal(dim1=1, dim2=3)
             else:
-                through = (part.view(by_hop) * leaving[:, None]).sum(dim=3)
-            pair = pair[:, :chunk] * weights[:, :chunk].view(-1, chunk, chunk, hops)
+                through = torch.linalg.vecdot(part.view(by_hop), leaving[:, None])
+            pair = pair[:, :chunk].mul_(weights[:, :chunk].view(-1, chunk, chunk, hops))
             own, seen = pair.sum(dim=1).view(shape), pair.sum(dim=2).view(shape)
             state, last, through = state.flatten(0, 1), last.view(shape), through.reshape(shape)
             past = (grad @ state.transpose(1, 2)).view(shape)
@@ -298,6 +297,15 @@ class FlatPool(_Recomputed):
             grad_logits = _logits(exps, inverse, old, last, own, seen, past, through, kept)
             grad_logits = _join(grad_logits.flatten(0, 1), y)
         return grad_y, grad_logits
+
+
+def _weighted_sum(values: Tensor, weights: Tensor) -> Tensor:
+    """Sum (batch, chunk, hops, width) over the chunk, step by step: no product of the whole."""
+    weights = weights.view(*values.shape[:3], 1).unbind(1)
+    total = values[:, 0] * weights[0]
+    for value, weight in zip(values.unbind(1)[1:], weights[1:], strict=True):
+        total.addcmul_(value, weight)
+    return total
 
 
 def _join(out: Tensor, x: Tensor) -> Tensor:

@@ -12,6 +12,10 @@ from torch import Tensor
 from neurosal.models.factored import slow_gradients
 from neurosal.models.scopes import few_threads
 
+#: Hidden units up to which each unit's samples lie side by side in memory: what is computed for one
+#: gate is then one run of numbers, not a short one per sample.
+NARROW = 32
+
 
 def lstm_on_gates(gates: Tensor, hidden: Tensor, cell: Tensor, weight: Tensor) -> tuple:
     """Run an LSTM whose input gates (biases included) are known.
@@ -50,8 +54,8 @@ class _Steps(torch.autograd.Function):
         """Step through time."""
         batch, steps, width = gates.shape
         size = width // 4
-        act = gates.transpose(0, 1).clone(memory_format=torch.contiguous_format)
-        tanhs = gates.new_empty(steps, batch, size)
+        act = _room(gates, steps, batch, size, gates=4).copy_(gates.transpose(0, 1))
+        tanhs = _room(gates, steps, batch, size)
         hiddens, cells = (_starting_with(state, steps) for state in (hidden, cell))
         _walk(act, tanhs, hiddens, cells, weight.t().contiguous())
         ctx.set_materialize_grads(False)
@@ -90,15 +94,22 @@ def _walk(act: Tensor, tanhs: Tensor, hiddens: Tensor, cells: Tensor, weight: Te
 
 def _starting_with(state: Tensor, steps: int) -> Tensor:
     """Make room for the states before the first and after every step."""
-    states = state.new_empty(steps + 1, *state.shape)
+    states = _room(state, steps + 1, *state.shape)
     states[0] = state
     return states
+
+
+def _room(like: Tensor, steps: int, batch: int, size: int, *, gates: int = 1) -> Tensor:
+    """Make room for (steps, batch, gates * size); see :data:`NARROW`."""
+    if size <= NARROW:
+        return like.new_empty(steps, gates * size, batch).transpose(1, 2)
+    return like.new_empty(steps, batch, gates * size)
 
 
 def _gate_factors(act: Tensor, before: Tensor, tanhs: Tensor) -> Tensor:
     """Derivatives (time, batch, 4, hidden) of cell (first three) and output by the gates."""
     i, f, g, o = act.chunk(4, dim=2)
-    out = act.new_empty(*act.shape[:2], 4, i.shape[2])
+    out = _room(act, *tanhs.shape, gates=4).unflatten(2, (4, -1))
     torch.ops.aten.sigmoid_backward.grad_input(g, i, grad_input=out[:, :, 0])
     torch.ops.aten.sigmoid_backward.grad_input(before, f, grad_input=out[:, :, 1])
     torch.ops.aten.tanh_backward.grad_input(i, g, grad_input=out[:, :, 2])
@@ -110,14 +121,14 @@ def _walk_back(act, tanhs, factors, weight, grad_hidden, grad_cell) -> tuple:
     """Gradients of the gates (time, batch, 4 * hidden) and of the initial states."""
     steps, batch, width = act.shape
     size = width // 4
-    grads = torch.empty_like(act)
+    grads = _room(act, steps, batch, size, gates=4)
     parts = grads.view(steps, batch, 4, size)
     first, out, whole = parts[:, :, :3].unbind(), parts[:, :, 3].unbind(), grads.unbind()
     read, kept = _nonzero_steps(grad_hidden, steps), _nonzero_steps(grad_cell, steps)
     factor, out_factor = factors[:, :, :3].unbind(), factors[:, :, 3].unbind()
     forget = act[..., size : 2 * size].unbind()
     reach = torch.ops.aten.tanh_backward(act[..., 3 * size :], tanhs).unbind()
-    c, h = act.new_zeros(batch, size), act.new_zeros(batch, size)
+    c, h = _room(act, 2, batch, size).zero_()
     with torch.inference_mode(), few_threads(weight.numel() * batch):
         for t in range(steps - 1, -1, -1):
             if read[t]:
