@@ -6,7 +6,7 @@ lower-triangular matrix of rank ``hops``. What precedes the chunk enters as one 
 the mean that the hop had reached (``state``), with weight ``old``. The exponentials are taken in
 float64, which costs little (they are as wide as the hops, not the features), so float32 loses no
 digits at large logits. All weights are at most one; this holds while the running maximum grows by
-less than :data:`MAX_GROWTH` in a chunk, which the caller checks with :func:`growth`.
+less than :data:`MAX_GROWTH` in a chunk, which the caller checks with :func:`running_peaks`.
 
 The backward passes below are first derivatives written out. A second derivative is asked for with
 gradients enabled; then the ``slow`` function given to ``apply``, made of plain differentiable
@@ -52,8 +52,8 @@ def chunk_length(steps: int, wish: int) -> int:
     return -(-steps // -(-steps // wish))
 
 
-def growth(logits: Tensor, chunk: int) -> float:
-    """Largest growth of the running maximum inside a chunk.
+def running_peaks(logits: Tensor, chunk: int) -> tuple[Tensor, Tensor, float]:
+    """Find the running maximum at the ends of each chunk, and its largest growth inside one.
 
     Parameters
     ----------
@@ -64,19 +64,23 @@ def growth(logits: Tensor, chunk: int) -> float:
 
     Returns
     -------
-    float
-        Infinite if a logit is not finite.
+    start, end : Tensor, shape (batch, chunks, hops)
+        Running maximum after a chunk's first and last step, in float64.
+    growth : float
+        The largest difference of the two; infinite if a logit is not finite.
 
     Examples
     --------
-    >>> growth(torch.tensor([[[0.0], [5.0], [1.0], [9.0]]]), 2)
-    5.0
+    >>> start, end, growth = running_peaks(torch.tensor([[[0.0], [5.0], [1.0], [9.0]]]), 2)
+    >>> start.flatten().tolist(), end.flatten().tolist(), growth
+    ([0.0, 5.0], [5.0, 9.0], 5.0)
     """
     wide = cut(logits.detach(), chunk, last=True)
-    peak = wide.amax(dim=2).cummax(dim=1).values
-    before = torch.cat([wide[:, :1, 0], peak[:, :-1]], dim=1)
-    grown = float((peak - torch.maximum(before, wide[:, :, 0])).max())
-    return grown if grown == grown else float("inf")
+    end = wide.amax(dim=2).cummax(dim=1).values
+    start = wide[:, :, 0].clone()
+    torch.maximum(start[:, 1:], end[:, :-1], out=start[:, 1:])
+    grown = float((end - start).max())
+    return start.double(), end.double(), grown if grown == grown else float("inf")
 
 
 def cut(x: Tensor, chunk: int, *, last: bool = False) -> Tensor:
@@ -108,14 +112,12 @@ def cut(x: Tensor, chunk: int, *, last: bool = False) -> Tensor:
     return x.reshape(x.shape[0], -1, chunk, x.shape[2])
 
 
-def _factors(logits: Tensor, chunk: int, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+def _factors(logits: Tensor, chunk: int, peaks: tuple, dtype: torch.dtype) -> tuple[Tensor, ...]:
     """``E``, ``a`` and ``old``, each (batch, chunks, chunk, hops), from the logits alone."""
-    wide = cut(logits, chunk, last=True).double()
-    peak = wide.amax(dim=2).cummax(dim=1).values
-    before = torch.cat([wide[:, :1, 0], peak[:, :-1]], dim=1)
-    centre = (torch.maximum(before, wide[:, :, 0]) + peak) / 2
-    exps = (wide - centre[:, :, None]).exp_()
-    entered = _scan(exps.sum(dim=2) * (centre - peak).exp(), (before - peak).exp())
+    start, end = peaks
+    before, centre = torch.cat([start[:, :1], end[:, :-1]], dim=1), (start + end) / 2
+    exps = (cut(logits, chunk, last=True) - centre[:, :, None]).exp_()
+    entered = _scan(exps.sum(dim=2) * (centre - end).exp(), (before - end).exp())
     entered = (entered * (before - centre).exp())[:, :, None]
     inverse = (_ones(chunk, exps) @ exps).add_(entered).reciprocal_()
     return exps.to(dtype), inverse.to(dtype), (inverse * entered).to(dtype)
@@ -189,7 +191,7 @@ class _Recomputed(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx, inputs: tuple, output: tuple) -> None:
         """Keep the inputs and the factors."""
-        values, logits, ctx.chunk, ctx.slow = inputs
+        values, logits, _, ctx.chunk, ctx.slow = inputs
         ctx.mark_non_differentiable(*output[1:])
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(values, logits, *output[1:])
@@ -199,20 +201,20 @@ class _Recomputed(torch.autograd.Function):
         """Gradients of the values and the logits."""
         values, logits, *factors = ctx.saved_tensors
         if grad is None:
-            return None, None, None, None
+            return (None,) * 5
         if torch.is_grad_enabled():
-            return *slow_gradients(ctx.slow, (values, logits), (grad,)), None, None
+            return *slow_gradients(ctx.slow, (values, logits), (grad,)), None, None, None
         grad = cut(grad, ctx.chunk).flatten(0, 1)
-        return *cls.first(values, *factors, grad, ctx.chunk, ctx.needs_input_grad), None, None
+        return *cls.first(values, *factors, grad, ctx.chunk, ctx.needs_input_grad), None, None, None
 
 
 class MeanPool(_Recomputed):
     """Prefix means of shared values, averaged over hops."""
 
     @staticmethod
-    def forward(x: Tensor, logits: Tensor, chunk: int, slow: Callable) -> tuple[Tensor, ...]:
+    def forward(x: Tensor, logits: Tensor, peaks: tuple, chunk: int, slow: Callable) -> tuple:
         """Pool; returns the result and the factors."""
-        exps, inverse, old = _factors(logits, chunk, x.dtype)
+        exps, inverse, old = _factors(logits, chunk, peaks, x.dtype)
         shape, part = exps.shape, cut(x, chunk).flatten(0, 1)
         state = (exps * inverse[:, :, -1:]).flatten(0, 1).transpose(1, 2) @ part
         state = _scan(state.view(*shape[:2], shape[3], -1), old[:, :, -1, :, None])
@@ -251,9 +253,9 @@ class FlatPool(_Recomputed):
     """Prefix means of each hop's own values, (batch, time, hops * outputs), summed over hops."""
 
     @staticmethod
-    def forward(y: Tensor, logits: Tensor, chunk: int, slow: Callable) -> tuple[Tensor, ...]:
+    def forward(y: Tensor, logits: Tensor, peaks: tuple, chunk: int, slow: Callable) -> tuple:
         """Pool; returns the result and the factors."""
-        exps, inverse, old = _factors(logits, chunk, y.dtype)
+        exps, inverse, old = _factors(logits, chunk, peaks, y.dtype)
         batch, chunks, _, hops = exps.shape
         part = cut(y, chunk).reshape(batch * chunks, chunk * hops, -1)
         weights = _hop_weights(exps, inverse, states=_is_wide(part))

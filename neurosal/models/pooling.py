@@ -22,7 +22,14 @@ import torch
 from torch import Tensor
 
 from neurosal.errors import ArgumentError, check_one_of
-from neurosal.models.factored import MAX_GROWTH, FlatPool, MeanPool, chunk_length, cut, growth
+from neurosal.models.factored import (
+    MAX_GROWTH,
+    FlatPool,
+    MeanPool,
+    chunk_length,
+    cut,
+    running_peaks,
+)
 
 READOUTS = ("mean", "flatten")
 MEAN_CHUNK = {"narrow": 24, "wide": 56}
@@ -272,15 +279,17 @@ def _pool(x: Tensor, logits: Tensor, chunk: int | None) -> Tensor:
     """Mean over hops of the prefix means, by the form that the logits allow."""
     wish = MEAN_CHUNK["narrow" if x.shape[2] <= 64 else "wide"]
     chunk = chunk_length(x.shape[1], chunk or wish)
-    if growth(logits, chunk) <= MAX_GROWTH:
-        return MeanPool.apply(x, logits, chunk, _direct_pool)[0]
+    *peaks, growth = running_peaks(logits, chunk)
+    if growth <= MAX_GROWTH:
+        return MeanPool.apply(x, logits, peaks, chunk, _direct_pool)[0]
     return _direct_pool(x, logits)
 
 
 def _pool_flat(y: Tensor, logits: Tensor, chunk: int) -> Tensor:
     """Sum over hops of the prefix means of each hop's own values."""
-    if growth(logits, chunk) <= MAX_GROWTH:
-        return FlatPool.apply(y, logits, chunk, _direct_pool_flat)[0]
+    *peaks, growth = running_peaks(logits, chunk)
+    if growth <= MAX_GROWTH:
+        return FlatPool.apply(y, logits, peaks, chunk, _direct_pool_flat)[0]
     return _direct_pool_flat(y, logits)
 
 
