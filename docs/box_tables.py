@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from neurosal.experiments.box_reports import overview
+from neurosal.experiments.box_reports import GROUPS, overview
 from neurosal.experiments.box_runs import SHARES
 from neurosal.experiments.setups import EVIDENCE
 from neurosal.experiments.tables import markdown_table, mean_and_spread
@@ -40,7 +40,14 @@ PUBLISHED = (
     Column("LSTM", "lstm", "-", "published", "gradient"),
     Column("input-cell LSTM", "input-cell-lstm", "mean", "published", "gradient"),
 )
+OF_NETWORKS = ("smoothgrad", EVIDENCE)
 LOCALISING = ("input-cell-bi-rnn", "mean", "localizing")
+#: Networks that every method explains.
+EXPLAINED = {
+    "trained as published": ("input-cell-lstm", "mean", "published"),
+    "localising": LOCALISING,
+}
+SCORES = {"AUPR": "aupr", "weighted Jaccard": "weighted_jaccard"}
 COLUMNS = (
     *PUBLISHED,
     Column("localising, SmoothGrad", *LOCALISING, "smoothgrad"),
@@ -103,7 +110,7 @@ def vanishing(table: pd.DataFrame) -> str:
 
 
 def networks(table: pd.DataFrame) -> str:
-    """Lay out every network and method over all data sets, the worst in parentheses.
+    """Lay out every network over all data sets, the worst in parentheses.
 
     Parameters
     ----------
@@ -113,6 +120,42 @@ def networks(table: pd.DataFrame) -> str:
     Returns
     -------
     str
-        A Markdown table.
+        A Markdown table: the gradient, and under the localising training SmoothGrad and evidence.
     """
-    return markdown_table(overview(table))
+    localising = table["training"] == "localizing"
+    wanted = (table["method"] == "gradient") | localising & table["method"].isin(OF_NETWORKS)
+    rows = overview(table[wanted | (table["method"] == "random")])
+    return markdown_table(sorted(rows, key=lambda row: row["training"], reverse=True))
+
+
+def methods(table: pd.DataFrame) -> str:
+    """Lay out every method on two networks over all data sets, first seed.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Rows of an experiment on boxes.
+
+    Returns
+    -------
+    str
+        A Markdown table; the worst set in parentheses.
+    """
+    rows = overview(table[table["seed"] == 0])
+    found = {tuple(row[name] for name in GROUPS): row for row in rows}
+    random = table[(table["method"] == "random") & (table["seed"] == 0)]
+    lines = [
+        {"method": "random"}
+        | {
+            f"{who}: {title}": f"{random[column].mean():.3f}"
+            for who in EXPLAINED
+            for title, column in SCORES.items()
+        }
+    ]
+    for method in dict.fromkeys(row["method"] for row in rows):
+        by = {who: found.get((*names, method), {}) for who, names in EXPLAINED.items()}
+        line = {
+            f"{who}: {title}": row.get(title, "-") for who, row in by.items() for title in SCORES
+        }
+        lines.append({"method": method} | line)
+    return markdown_table(lines)
