@@ -260,7 +260,7 @@ def saliency(rounds: int) -> list[dict]:
 
     values = x.numpy()
     runs = {
-        "ours": lambda: slopes(bare, 150),
+        "ours": lambda: slopes(bare, samples),
         "explain": lambda: explain(ours, values, method="gradient", target=0, progress=False),
         "loop, one by one": lambda: slopes(loop, 1),
         "loop, batched": lambda: slopes(loop, 50),
