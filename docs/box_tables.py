@@ -6,7 +6,7 @@ import pandas as pd
 
 from neurosal.experiments.box_reports import GROUPS, overview
 from neurosal.experiments.box_runs import SHARES
-from neurosal.experiments.setups import EVIDENCE
+from neurosal.experiments.setups import EVIDENCE, Setup, main_methods
 from neurosal.experiments.tables import markdown_table, mean_and_spread
 
 
@@ -40,7 +40,6 @@ PUBLISHED = (
     Column("LSTM", "lstm", "-", "published", "gradient"),
     Column("input-cell LSTM", "input-cell-lstm", "mean", "published", "gradient"),
 )
-OF_NETWORKS = ("smoothgrad", EVIDENCE)
 LOCALISING = ("input-cell-bi-rnn", "mean", "localizing")
 #: Networks that every method explains.
 EXPLAINED = {
@@ -120,11 +119,13 @@ def networks(table: pd.DataFrame) -> str:
     Returns
     -------
     str
-        A Markdown table: the gradient, and under the localising training SmoothGrad and evidence.
+        A Markdown table of the methods that explain every network.
     """
-    localising = table["training"] == "localizing"
-    wanted = (table["method"] == "gradient") | localising & table["method"].isin(OF_NETWORKS)
-    rows = overview(table[wanted | (table["method"] == "random")])
+    rows = [
+        row
+        for row in overview(table)
+        if row["method"] in main_methods(Setup(row["network"], row["training"]))
+    ]
     return markdown_table(sorted(rows, key=lambda row: row["training"], reverse=True))
 
 

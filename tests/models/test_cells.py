@@ -10,7 +10,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from neurosal.errors import ArgumentError
 from neurosal.models.cells import InputCellGRU, InputCellLSTM, InputCellRNN
-from neurosal.models.recurrence import lstm_on_gates
+from neurosal.models.recurrence import NARROW, lstm_on_gates
 
 F64 = torch.float64
 CELLS = {"rnn": InputCellRNN, "lstm": InputCellLSTM, "gru": InputCellGRU}
@@ -70,15 +70,17 @@ def by_definition(kind, cell, x, lengths, start):
     return torch.stack(outputs), last
 
 
-def compare(kind, *, batch=3, time=11, lengths=None, start=True, seed=0, **options):
+def compare(
+    kind, *, batch=3, time=11, hidden=3, std=0.7, lengths=None, start=True, seed=0, **options
+):
     """Outputs, states and all gradients of a cell and of the definition, to 1e-12."""
     torch.manual_seed(seed)
-    cell = CELLS[kind](4, 3, dtype=F64, batch_first=True, attention_size=5, **options)
+    cell = CELLS[kind](4, hidden, dtype=F64, batch_first=True, attention_size=5, **options)
     for parameter in cell.parameters():
-        torch.nn.init.normal_(parameter, std=0.7)
+        torch.nn.init.normal_(parameter, std=std)
     directions = 1 + cell.bidirectional
     x = (torch.randn(batch, time, 4, dtype=F64) + 0.5).requires_grad_()
-    states = torch.randn(2, directions, batch, 3, dtype=F64) * start
+    states = torch.randn(2, directions, batch, hidden, dtype=F64) * start
     states.requires_grad_(start)
     hx = (tuple(states) if kind == "lstm" else states[0]) if start else None
     output, state = cell(x, hx, lengths=lengths)
@@ -110,6 +112,32 @@ def test_equals_the_definition(kind, bidirectional, options, lengths):
     compare(kind, lengths=lengths, bidirectional=bidirectional, **options)
 
 
+@pytest.mark.parametrize("hidden", [NARROW, NARROW + 1])
+@pytest.mark.parametrize("readout", ["mean", "flatten"])
+@pytest.mark.parametrize("lengths", [None, torch.tensor([30, 40, 7])])
+def test_equals_the_definition_with_many_units(hidden, readout, lengths):
+    compare("lstm", time=40, hidden=hidden, std=0.2, lengths=lengths, readout=readout, hops=2)
+
+
+@pytest.mark.parametrize("hidden", [2, NARROW + 1])
+@pytest.mark.parametrize("steps", [[5], [0, 3], []])
+def test_gradients_of_any_steps_reach_the_recurrence(hidden, steps):
+    torch.manual_seed(0)
+    lstm = torch.nn.LSTM(4 * hidden, hidden, bias=False, dtype=F64, batch_first=True)
+    torch.nn.init.eye_(lstm.weight_ih_l0)
+    x = torch.randn(3, 6, 4 * hidden, dtype=F64, requires_grad=True)
+    zero = torch.zeros(3, hidden, dtype=F64)
+    output, cells = lstm_on_gates(x, zero, zero, lstm.weight_hh_l0)
+    known, (_, last) = lstm(x)
+    found = []
+    for out, cell in ((output, cells[:, -1]), (known, last[0])):
+        score = -out[:, steps, 0].sum() - (cell.sum() if not steps else 0)
+        found.append(torch.autograd.grad(score, [x, lstm.weight_hh_l0]))
+    for a, b in zip(*found, strict=True):
+        assert b.abs().max() > 0
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-13)
+
+
 @settings(max_examples=15, deadline=None)
 @given(data=st.data(), kind=st.sampled_from(sorted(CELLS)), batch=st.integers(1, 4))
 def test_equals_the_definition_for_any_shape(data, kind, batch):
@@ -128,7 +156,7 @@ def float32_pair(batch, hidden, **options):
 
 
 @pytest.mark.parametrize("batch", [2, 16])
-@pytest.mark.parametrize("hidden", [1, 8])
+@pytest.mark.parametrize("hidden", [1, 8, NARROW + 1])
 @pytest.mark.parametrize("readout", ["mean", "flatten"])
 def test_float32_agrees_with_float64_in_every_regime(batch, hidden, readout):
     narrow, wide, x = float32_pair(batch, hidden, readout=readout)
