@@ -243,7 +243,7 @@ def _resident(field: str) -> int:
 
 
 def saliency(rounds: int) -> list[dict]:
-    """Input gradients of 300 box samples, against the loop one by one and in batches of 50.
+    """Input gradients of 300 box samples at once, against the loop one by one and 50 at a time.
 
     The loop is differentiated as published, its parameters asking for gradients. ``explain``
     switches those off; so does "ours", which is the bare gradient without its checks and labels.
