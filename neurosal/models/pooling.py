@@ -18,6 +18,8 @@ for the device).
 [1.0, 2.0, 4.0]
 """
 
+import functools
+
 import torch
 from torch import Tensor
 
@@ -35,6 +37,9 @@ READOUTS = ("mean", "flatten")
 MEAN_CHUNK = {"narrow": 24, "wide": 56}
 FLAT_CHUNK = 12
 DIRECT_CHUNK = 16
+LARGEST = 2**25
+"""Bytes of projected inputs made at once: what is larger, the C library of Linux gives back and
+asks for anew at every step, which costs more than the products."""
 
 
 def prefix_pool(
@@ -142,10 +147,13 @@ def prefix_pool_projected(
             f"weight must be (outputs, hops * features) = (any, {hops * features}). "
             f"Got {tuple(weight.shape)}."
         )
-    stacked = weight.unflatten(1, (hops, features)).transpose(0, 1).flatten(0, 1)
+    stacked = weight.unflatten(1, (hops, features)).transpose(0, 1)
     chunk = chunk_length(x.shape[1], FLAT_CHUNK)
     whole, even = cut(x, chunk).flatten(1, 2), cut(logits, chunk, last=True).flatten(1, 2)
-    out = _pool_flat(whole @ stacked.T, even, chunk)[:, : x.shape[1]]
+    few = _hops_at_once(whole, len(weight))
+    groups = zip(stacked.split(few), even.split(few, dim=2), strict=True)
+    parts = (_pool_flat(whole @ maps.flatten(0, 1).T, own, chunk) for maps, own in groups)
+    out = functools.reduce(torch.add, parts)[:, : x.shape[1]]
     if normalize:
         out = out / _norm(x, logits)
     return _zero_padding(out if bias is None else out + bias, valid)
@@ -283,6 +291,11 @@ def _pool(x: Tensor, logits: Tensor, chunk: int | None) -> Tensor:
     if growth <= MAX_GROWTH:
         return MeanPool.apply(x, logits, peaks, chunk, _direct_pool)[0]
     return _direct_pool(x, logits)
+
+
+def _hops_at_once(x: Tensor, outputs: int) -> int:
+    """How many hops' projections fit in :data:`LARGEST`; at least one."""
+    return max(1, LARGEST // (x.shape[0] * x.shape[1] * outputs * x.element_size()))
 
 
 def _pool_flat(y: Tensor, logits: Tensor, chunk: int) -> Tensor:

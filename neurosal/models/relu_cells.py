@@ -279,8 +279,8 @@ class ReluCell(nn.Module):
         Widths of ``a`` and ``h``.
     recurrent : int
         Width of ``r``.
-    drops_output : bool
-        Whether the states handed out are those after dropout.
+    drops_all : bool
+        Whether ``[a, r]`` and the states handed out go through dropout too.
 
     Attributes
     ----------
@@ -296,11 +296,11 @@ class ReluCell(nn.Module):
     """
 
     def __init__(
-        self, input_size: int, hidden_size: int, *, recurrent: int, drops_output: bool = True
+        self, input_size: int, hidden_size: int, *, recurrent: int, drops_all: bool = True
     ):
         super().__init__()
         self.input_size, self.output_size = input_size, hidden_size
-        self.drops_output = drops_output
+        self.drops_all = drops_all
         self.hidden = NonPositiveLinear(input_size + recurrent, hidden_size)
         self.recurrent = NonPositiveLinear(hidden_size, recurrent)
         self.relu = nn.ReLU()
@@ -313,7 +313,7 @@ class ReluCell(nn.Module):
         a : torch.Tensor
             (batch, time, input_size).
         dropout : SequenceDropout
-            Applied to ``h``.
+            Applied to ``h``, and with ``drops_all`` to ``a`` and ``r``.
 
         Returns
         -------
@@ -322,17 +322,19 @@ class ReluCell(nn.Module):
         """
         from_a, from_r = self.hidden.weight.split([self.input_size, self.recurrent.out_features], 1)
         to_h, to_r = from_r.t().contiguous(), self.recurrent.weight.t().contiguous()
-        bias = self.recurrent.bias
-        signals = functional.linear(a.transpose(0, 1), from_a, self.hidden.bias)
-        masks = _by_step(dropout, signals)
+        bias, before = self.recurrent.bias, dropout(a) if self.drops_all else a
+        signals = functional.linear(before.transpose(0, 1), from_a, self.hidden.bias)
         r = a.new_zeros(len(a), self.recurrent.out_features)
+        masks, masks_r = _by_step(dropout, signals), [None] * len(signals)
+        if self.drops_all:
+            masks_r = _by_step(dropout, r.expand(len(signals), -1, -1))
         plain, dropped = [], []
-        for signal, mask in zip(signals, masks, strict=True):
-            h = self.relu(torch.addmm(signal, r, to_h))
+        for signal, mask, mask_r in zip(signals, masks, masks_r, strict=True):
+            h = self.relu(torch.addmm(signal, _times(r, mask_r), to_h))
             plain.append(h)
-            dropped.append(h if mask is None else h * mask)
+            dropped.append(_times(h, mask))
             r = self.relu(torch.addmm(bias, dropped[-1], to_r))
-        return torch.stack(dropped if self.drops_output else plain, dim=1)
+        return torch.stack(dropped if self.drops_all else plain, dim=1)
 
 
 class ReluLSTMCell(nn.Module):
@@ -397,7 +399,7 @@ class ReluLSTMCell(nn.Module):
             )
             i, f, o = gates.sigmoid().chunk(3, dim=1)
             c = i * self.relu(new) + f * c
-            h = o * c if mask is None else o * c * mask
+            h = _times(o * c, mask)
             states.append(h)
         return torch.stack(states, dim=1)
 
@@ -407,6 +409,11 @@ def _by_step(dropout: SequenceDropout, like: torch.Tensor) -> list[torch.Tensor 
     if not dropout.training:
         return [None] * len(like)
     return list(dropout.mask(like.transpose(0, 1)).transpose(0, 1))
+
+
+def _times(x: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+    """Drop what the mask drops, if there is one."""
+    return x if mask is None else x * mask
 
 
 def draw_weights(weight: torch.Tensor, fan_in: int) -> None:

@@ -90,8 +90,15 @@ class Affine:
     Notes
     -----
     Where the data and hidden states enter one layer, the hidden rule says how much relevance the
-    data get in all and the input rule shares that out. In deep Taylor decomposition with bounds
-    (alpha 1, beta 0, zB) the data's contribution is that of the zB rule.
+    data get in all and the input rule shares that out. Bounded data (zB) under an alpha-beta rule
+    count in one denominator with the states, as in [1]_: the data with the zB rule's
+    contributions, the states with ``alpha`` times the positive and ``beta`` times the size of the
+    negative ones. All shares are then positive and add up to one.
+
+    References
+    ----------
+    .. [1] Chormai (2018), Designing Recurrent Neural Networks for Explainability. Master's
+       thesis, Technische Universität Berlin.
 
     Examples
     --------
@@ -122,16 +129,28 @@ class Affine:
 
     def _share_signed(self) -> None:
         """Set the alpha-beta rule's factors."""
+        alpha, beta = self.rule.alpha, self.rule.beta
         parts = [self._parts(k) for k in range(len(self.terms))]
-        self.up = self.rule.alpha * _inverse(sum(positive for positive, _ in parts))
-        if self.rule.beta:
-            self.down = -self.rule.beta * _inverse(sum(negative for _, negative in parts))
+        above, below = (
+            sum(positive for positive, _ in parts),
+            sum(negative for _, negative in parts),
+        )
+        if self._bounded:
+            above = below = alpha * above - beta * below
+        self.up = alpha * _inverse(above)
+        if beta:
+            self.down = -beta * _inverse(below)
+
+    @property
+    def _bounded(self) -> bool:
+        """Whether the first input is bounded data, under a rule that tells signs apart."""
+        return self.rule.input_rule == "zB" and self.rule.name != "epsilon"
 
     def _parts(self, k: int) -> tuple[Tensor, Tensor]:
         """Add up a term's contributions by sign; bounded data count as the zB rule has them."""
         term = self.terms[k]
-        if k == 0 and self.rule.input_rule == "zB" and not self.rule.beta:
-            total = bounded_total(term.x, term.layer, self.rule)
+        if k == 0 and self._bounded:
+            total = bounded_total(term.x, term.layer, self.rule) / self.rule.alpha
             return total, torch.zeros_like(total)
         return term.parts()
 

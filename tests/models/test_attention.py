@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neurosal.errors import ArgumentError
+from neurosal.models import pooling
 from neurosal.models.attention import InputCellAttention
 from neurosal.models.factored import chunk_length
 from neurosal.models.pooling import (
@@ -79,6 +80,21 @@ def test_projecting_first_equals_projecting_last(time, features, hops, spread, n
     norm = torch.linalg.vector_norm(flat, dim=-1, keepdim=True)
     theirs = (flat / norm if normalize else flat) @ weight.T + bias
     assert_same(ours, theirs, (x, logits, weight, bias), atol=1e-11)
+
+
+@pytest.mark.parametrize("few", [1, 2, 5])
+def test_hops_taken_in_groups_are_those_taken_at_once(monkeypatch, few):
+    x, logits = make(2, 30, 4, 5, spread=2.0)
+    weight = torch.randn(3, 20, dtype=F64).requires_grad_()
+    monkeypatch.setattr(pooling, "LARGEST", few * 2 * 30 * 3 * 8)
+    seen, pool = [], pooling._pool_flat
+    monkeypatch.setattr(
+        pooling, "_pool_flat", lambda y, *rest: seen.append(y.shape[2]) or pool(y, *rest)
+    )
+    ours = prefix_pool_projected(x, logits, weight)
+    assert seen == {1: [3] * 5, 2: [6, 6, 3], 5: [15]}[few]
+    theirs = pool_by_definition(x, logits, "flatten") @ weight.T
+    assert_same(ours, theirs, (x, logits, weight), atol=1e-12)
 
 
 STEPS = torch.arange(60, dtype=F64)

@@ -326,7 +326,7 @@ def test_weighted_sums_over_time(data, rule):
 
 
 def slow_shallow(x, w, b, wr, br, R, rule, low, high):
-    """The cell without gates; under deep Taylor its data count as the zB rule has them."""
+    """The cell without gates; but under epsilon its data count as the zB rule has them."""
     T, N = x.shape
     r, pre, out = [np.zeros(len(wr))], [], []
     for t in range(T):
@@ -344,8 +344,10 @@ def slow_shallow(x, w, b, wr, br, R, rule, low, high):
             ]
         )
         both = np.concatenate([x[t], r[t]])
-        if rule.beta == 0 and rule.name == "alpha-beta":
-            z = np.concatenate([zb, np.maximum(w[:, N:] * r[t], 0)], 1)
+        if rule.name == "alpha-beta":
+            from_r = w[:, N:] * r[t]
+            sized = np.where(from_r > 0, rule.alpha, -rule.beta) * from_r
+            z = np.concatenate([zb, sized], 1)
             found = (z / z.sum(1, keepdims=True) * Rh[:, None]).sum(0)
             Rx[t], Rr = found[:N], found[N:]
         else:
