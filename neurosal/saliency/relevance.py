@@ -120,13 +120,18 @@ def relevance(
     very large. With ``bias_factor=0`` the leak is what biases and stabilisers stand for. Under
     "alpha-beta", "z+" and "deep-taylor" biases take nothing, and relevance leaks at an output
     that has no positive (or, with beta > 0, no negative) contribution; sums of signals, pooling
-    and attention lose nothing. A feed-forward network also leaks what falls on padding.
+    and attention lose nothing. A feed-forward network also leaks what falls on padding. Where
+    bounded data ("zB") and hidden states enter one layer, both count in one denominator, the
+    states' negative contributions by their size [1]_.
 
     References
     ----------
     Bach et al. 2015, doi:10.1371/journal.pone.0130140; Arras et al. 2017,
     doi:10.18653/v1/W17-5221; Arras et al. 2019, doi:10.1007/978-3-030-28954-6_11;
     Montavon et al. 2017, doi:10.1016/j.patcog.2016.11.008.
+
+    .. [1] Chormai (2018), Designing Recurrent Neural Networks for Explainability. Master's
+       thesis, Technische Universität Berlin.
 
     Examples
     --------
