@@ -38,8 +38,8 @@ MEAN_CHUNK = {"narrow": 24, "wide": 56}
 FLAT_CHUNK = 12
 DIRECT_CHUNK = 16
 LARGEST = 2**25
-"""Bytes of projected inputs, and of their gradients, made at once: at its peak a training step holds
-a quarter to a third less memory than with all hops at once."""
+"""Bytes of projected inputs, and of their gradients, made at once: at its peak a training step
+holds a quarter to a third less memory than with all hops at once."""
 
 
 def prefix_pool(

@@ -42,53 +42,72 @@ def test_parameter_counts(name, columns):
     assert count == COUNTS[name][columns == 28]
 
 
-def test_shallow_against_a_plain_loop():
-    network = Shallow(6, 3, hidden=5, recurrent=4)
-    x = arrays(network)
+def slow_shallow(network, x, of_h):
     (w, b), (w_r, b_r) = layer(network.cell.hidden), layer(network.cell.recurrent)
     w_y, b_y = layer(network.output)
     r = np.zeros(4)
-    for step in x[0].numpy():
+    for t, step in enumerate(x):
         h = relu(w @ np.r_[step, r] + b)
-        r = relu(w_r @ h + b_r)
-    np.testing.assert_allclose(network(x)[0].detach().numpy(), w_y @ h + b_y, rtol=1e-10)
+        r = relu(w_r @ (h * of_h[t]) + b_r)
+    return w_y @ h + b_y
 
 
-@pytest.mark.parametrize("kind", [Deep, DeepV2])
-def test_deep_against_a_plain_loop(kind):
-    inputs = (7,) if kind is Deep else (7, 8)
-    network = kind(6, 3, inputs=inputs, hidden=5, recurrent=4, out=3)
-    x = arrays(network)
+def slow_deep(network, x, *masks):
+    *of_layers, of_a, of_h, of_r = masks
     before = [layer(module) for module in network.input_layers if hasattr(module, "raw_bias")]
-    assert len(before) == len(inputs)
     (w, b), (w_r, b_r) = layer(network.cell.hidden), layer(network.cell.recurrent)
     w_o, b_o = layer(network.output_layers[0])
     w_y, b_y = layer(network.output)
     r = np.zeros(4)
-    for a in x[0].numpy():
-        for weight, bias in before:
-            a = relu(weight @ a + bias)
-        h = relu(w @ np.r_[a, r] + b)
+    for t, a in enumerate(x):
+        for (weight, bias), mask in zip(before, of_layers, strict=True):
+            a = relu(weight @ a + bias) * mask[t]
+        h = relu(w @ np.r_[a * of_a[t], r * of_r[t]] + b) * of_h[t]
         r = relu(w_r @ h + b_r)
-    expected = w_y @ relu(w_o @ h + b_o) + b_y
-    np.testing.assert_allclose(network(x)[0].detach().numpy(), expected, rtol=1e-10)
+    return w_y @ relu(w_o @ h + b_o) + b_y
 
 
-def test_r_lstm_against_a_plain_loop():
-    network = RLSTM(6, 3, inputs=5, recurrent=4)
-    x = arrays(network)
+def slow_r_lstm(network, x, of_a, of_h):
     w_a, b_a = layer(network.input_layers[0])
     w_g, b_g = layer(network.cell.signal)
     w_y, b_y = layer(network.output)
     gates = network.cell.gates
     w, b = gates.weight.detach().numpy(), gates.bias.detach().numpy()
     h, c = np.zeros(4), np.zeros(4)
-    for step in x[0].numpy():
-        both = np.r_[relu(w_a @ step + b_a), h]
+    for t, step in enumerate(x):
+        both = np.r_[relu(w_a @ step + b_a) * of_a[t], h]
         i, f, o = np.split(1 / (1 + np.exp(-(w @ both + b))), 3)
         c = i * relu(w_g @ both + b_g) + f * c
-        h = o * c
-    np.testing.assert_allclose(network(x)[0].detach().numpy(), w_y @ h + b_y, rtol=1e-10)
+        h = o * c * of_h[t]
+    return w_y @ h + b_y
+
+
+SMALL = {
+    "shallow": (Shallow, slow_shallow, {"hidden": 5}),
+    "deep": (Deep, slow_deep, {"inputs": (7,), "hidden": 5, "out": 3}),
+    "deep-v2": (DeepV2, slow_deep, {"inputs": (7, 8), "hidden": 5, "out": 3}),
+    "r-lstm": (RLSTM, slow_r_lstm, {"inputs": 5}),
+}
+N_MASKS = {"shallow": 1, "deep": 4, "deep-v2": 5, "r-lstm": 2}
+
+
+@pytest.mark.parametrize("stationary", [True, False])
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("name", SMALL)
+def test_against_a_plain_loop_with_the_masks_drawn(name, training, stationary):
+    kind, slow, sizes = SMALL[name]
+    network = kind(6, 3, recurrent=4, dropout=0.5, stationary_dropout=stationary, **sizes)
+    x = arrays(network)
+    masks, mask = [], network.dropout.mask
+    network.dropout.mask = lambda like: masks.append(mask(like)) or masks[-1]
+    found = network.train(training)(x)[0].detach().numpy()
+    if training:
+        assert all((mask == 0).any() for mask in masks)
+        masks = [mask[0].numpy() for mask in masks]
+    else:  # nothing is dropped
+        masks = N_MASKS[name] * [np.ones(x.shape[1])]
+    assert len(masks) == N_MASKS[name]
+    np.testing.assert_allclose(found, slow(network, x[0].numpy(), *masks), rtol=1e-10)
 
 
 def test_convolutions_see_rows_first():
@@ -149,74 +168,12 @@ def test_cells_use_one_mask_for_a_sequence(name):
     original = network.dropout.mask
     network.dropout.mask = lambda like: drawn.append(original(like)) or drawn[-1]
     out = network(torch.randn(2, 8, 6))
-    assert len(drawn) == {"shallow": 1, "deep": 4, "r-lstm": 2}[name]
+    assert len(drawn) == N_MASKS[name]
     for mask in drawn:
         assert mask.shape[1] == 8
         assert torch.equal(mask, mask[:, :1].expand_as(mask))
         assert (mask == 0).any()
     assert not torch.equal(out, network(torch.randn(2, 8, 6)))
-
-
-def with_masks(network, x):
-    """The output in training, and the masks drawn for it, (time, features) each."""
-    network.train()
-    drawn, mask = [], network.dropout.mask
-    network.dropout.mask = lambda like: drawn.append(mask(like)) or drawn[-1]
-    out = network(x)[0].detach().numpy()
-    return out, [mask[0].numpy() for mask in drawn]
-
-
-@pytest.mark.parametrize("stationary", [True, False])
-@pytest.mark.parametrize("kind", [Deep, DeepV2])
-def test_deep_drops_its_layers_and_again_what_enters_the_cell(kind, stationary):
-    inputs = (7,) if kind is Deep else (7, 8)
-    network = kind(6, 3, inputs=inputs, hidden=5, recurrent=4, out=3, stationary_dropout=stationary)
-    x = arrays(network)
-    found, masks = with_masks(network, x)
-    *of_layers, of_a, of_h, of_r = masks
-    before = [layer(module) for module in network.input_layers if hasattr(module, "raw_bias")]
-    (w, b), (w_r, b_r) = layer(network.cell.hidden), layer(network.cell.recurrent)
-    w_o, b_o = layer(network.output_layers[0])
-    w_y, b_y = layer(network.output)
-    r = np.zeros(4)
-    for t, a in enumerate(x[0].numpy()):
-        for (weight, bias), mask in zip(before, of_layers, strict=True):
-            a = relu(weight @ a + bias) * mask[t]
-        h = relu(w @ np.r_[a * of_a[t], r * of_r[t]] + b) * of_h[t]
-        r = relu(w_r @ h + b_r)
-    expected = w_y @ relu(w_o @ h + b_o) + b_y
-    np.testing.assert_allclose(found, expected, rtol=1e-10)
-
-
-def test_shallow_drops_what_enters_the_recurrent_layer_alone():
-    network = Shallow(6, 3, hidden=5, recurrent=4)
-    x = arrays(network)
-    found, (of_h,) = with_masks(network, x)
-    (w, b), (w_r, b_r) = layer(network.cell.hidden), layer(network.cell.recurrent)
-    w_y, b_y = layer(network.output)
-    r = np.zeros(4)
-    for t, step in enumerate(x[0].numpy()):
-        h = relu(w @ np.r_[step, r] + b)
-        r = relu(w_r @ (h * of_h[t]) + b_r)
-    np.testing.assert_allclose(found, w_y @ h + b_y, rtol=1e-10)
-
-
-def test_r_lstm_drops_its_layer_and_its_state():
-    network = RLSTM(6, 3, inputs=5, recurrent=4)
-    x = arrays(network)
-    found, (of_a, of_h) = with_masks(network, x)
-    w_a, b_a = layer(network.input_layers[0])
-    w_g, b_g = layer(network.cell.signal)
-    w_y, b_y = layer(network.output)
-    gates = network.cell.gates
-    w, b = gates.weight.detach().numpy(), gates.bias.detach().numpy()
-    h, c = np.zeros(4), np.zeros(4)
-    for t, step in enumerate(x[0].numpy()):
-        both = np.r_[relu(w_a @ step + b_a) * of_a[t], h]
-        i, f, o = np.split(1 / (1 + np.exp(-(w @ both + b))), 3)
-        c = i * relu(w_g @ both + b_g) + f * c
-        h = o * c * of_h[t]
-    np.testing.assert_allclose(found, w_y @ h + b_y, rtol=1e-10)
 
 
 def test_pseudo_class_gives_logits_a_level():
