@@ -341,3 +341,15 @@ def test_inputs_must_be_batches_of_sequences(x):
         relevance(made("lstm").eval(), x[0], target_index=1)
     with pytest.raises(ArgumentError, match="target_index must be a whole number or 4"):
         relevance(made("lstm").eval(), x, target_index=torch.tensor([0, 1]))
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("name", ["shallow", "lstm", "input-cell-lstm"])
+def test_bounded_data_beside_hidden_states_get_their_share_and_no_more(name, beta):
+    torch.manual_seed(0)
+    network = build_network(name, n_features=6, n_classes=3).double().eval()
+    x = 2 * torch.rand(4, 7, 6, dtype=torch.float64) - 1
+    rules = {"rule": "alpha-beta", "alpha": 1 + beta, "beta": beta, "input_rule": "zB"}
+    found = relevance(network, x, target_index=1, low=-1.0, high=1.0, start="one", **rules)
+    torch.testing.assert_close(found.relevance.sum((1, 2)), torch.ones(4, dtype=torch.float64))
+    assert found.leak.abs().max() < 1e-12
