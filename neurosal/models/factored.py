@@ -6,7 +6,8 @@ lower-triangular matrix of rank ``hops``. What precedes the chunk enters as one 
 the mean that the hop had reached (``state``), with weight ``old``. The exponentials are taken in
 float64, which costs little (they are as wide as the hops, not the features), so float32 loses no
 digits at large logits. All weights are at most one; this holds while the running maximum grows by
-less than :data:`MAX_GROWTH` in a chunk, which the caller checks with :func:`running_peaks`.
+less than :data:`MAX_GROWTH` in a chunk, which the caller checks with
+:func:`~neurosal.models.chunks.running_peaks`.
 
 The backward passes below are first derivatives written out. A second derivative is asked for with
 gradients enabled; then the ``slow`` function given to ``apply``, made of plain differentiable
@@ -18,98 +19,19 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from neurosal.models.chunks import cut
+from neurosal.models.scopes import without_autocast
+
 MAX_GROWTH = 80.0
 """Growth of the running maximum inside a chunk up to which the factored form is exact."""
 WIDE = 64
 """Values per hop from which a chunk's steps and its states are found in one product."""
-
-
-def chunk_length(steps: int, wish: int) -> int:
-    """Choose steps per chunk near ``wish``, dividing ``steps`` without rest where possible.
-
-    Parameters
-    ----------
-    steps : int
-        Length of the sequence.
-    wish : int
-        Preferred length of a chunk.
-
-    Returns
-    -------
-    int
-        Length of a chunk.
-
-    Examples
-    --------
-    >>> chunk_length(284, 56), chunk_length(40, 56), chunk_length(283, 56)
-    (71, 40, 48)
-    """
-    if steps <= wish:
-        return steps
-    exact = [c for c in range(-(-2 * wish // 3), 3 * wish // 2 + 1) if steps % c == 0]
-    if exact:
-        return min(exact, key=lambda c: abs(c - wish))
-    return -(-steps // -(-steps // wish))
-
-
-def running_peaks(logits: Tensor, chunk: int) -> tuple[Tensor, Tensor, float]:
-    """Find the running maximum at the ends of each chunk, and its largest growth inside one.
-
-    Parameters
-    ----------
-    logits : Tensor, shape (batch, time, hops)
-        The attention logits.
-    chunk : int
-        Steps per chunk.
-
-    Returns
-    -------
-    start, end : Tensor, shape (batch, chunks, hops)
-        Running maximum after a chunk's first and last step, in float64.
-    growth : float
-        The largest difference of the two; infinite if a logit is not finite.
-
-    Examples
-    --------
-    >>> start, end, growth = running_peaks(torch.tensor([[[0.0], [5.0], [1.0], [9.0]]]), 2)
-    >>> start.flatten().tolist(), end.flatten().tolist(), growth
-    ([0.0, 5.0], [5.0, 9.0], 5.0)
-    """
-    wide = cut(logits.detach(), chunk, last=True)
-    end = wide.amax(dim=2).cummax(dim=1).values
-    start = wide[:, :, 0].clone()
-    torch.maximum(start[:, 1:], end[:, :-1], out=start[:, 1:])
-    grown = float((end - start).max())
-    return start.double(), end.double(), grown if grown == grown else float("inf")
-
-
-def cut(x: Tensor, chunk: int, *, last: bool = False) -> Tensor:
-    """Cut time into chunks, filling up the last one if it is not whole.
-
-    Parameters
-    ----------
-    x : Tensor, shape (batch, time, width)
-        A sequence.
-    chunk : int
-        Steps per chunk.
-    last : bool, default=False
-        Fill with the last step instead of zeros.
-
-    Returns
-    -------
-    Tensor, shape (batch, chunks, chunk, width)
-        A view where ``chunk`` divides the steps.
-
-    Examples
-    --------
-    >>> cut(torch.ones(1, 3, 1), 2).flatten().tolist()
-    [1.0, 1.0, 1.0, 0.0]
-    """
-    rest = -x.shape[1] % chunk
-    if rest:
-        tail = x[:, -1:].expand(-1, rest, -1)
-        x = torch.cat([x, tail if last else torch.zeros_like(tail)], dim=1)
-    return x.reshape(x.shape[0], -1, chunk, x.shape[2])
+BLOCK = {"cpu": 2**22, "gpu": 2**28}
+"""Bytes of projected inputs, and of their gradients, made at once (on a CPU: in its cache)."""
+KEPT = 2**25
+"""Bytes from which memory is fresh from the system at every step, page by page."""
+CHEAP = 256
+"""Features up to which it takes less time to project them again than to wait for that memory."""
 
 
 def _factors(logits: Tensor, chunk: int, peaks: tuple, dtype: torch.dtype) -> tuple[Tensor, ...]:
@@ -185,27 +107,31 @@ class _Recomputed(torch.autograd.Function):
     """What both readouts share: which tensors are kept, and the second derivative.
 
     Kept are the inputs and the small factors (a tenth of the inputs). A second derivative uses
-    the inputs alone, through the ``slow`` function, so it is right.
+    the inputs alone, through the ``slow`` function, so it is right. Gradients are not autocast.
     """
 
     @staticmethod
     def setup_context(ctx, inputs: tuple, output: tuple) -> None:
         """Keep the inputs and the factors."""
-        values, logits, _, ctx.chunk, ctx.slow = inputs
+        *tensors, _, ctx.chunk, ctx.slow = inputs
         ctx.mark_non_differentiable(*output[1:])
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(values, logits, *output[1:])
+        ctx.save_for_backward(*tensors, *output[1:])
 
     @classmethod
     def backward(cls, ctx, grad: Tensor | None, *unused: None) -> tuple:
-        """Gradients of the values and the logits."""
-        values, logits, *factors = ctx.saved_tensors
+        """Gradients of the tensors that the result is made of."""
+        needs = ctx.needs_input_grad[:-3]
+        tensors, factors = ctx.saved_tensors[: len(needs)], ctx.saved_tensors[len(needs) :]
         if grad is None:
-            return (None,) * 5
-        if torch.is_grad_enabled():
-            return *slow_gradients(ctx.slow, (values, logits), (grad,)), None, None, None
-        grad = cut(grad, ctx.chunk).flatten(0, 1)
-        return *cls.first(values, *factors, grad, ctx.chunk, ctx.needs_input_grad), None, None, None
+            return (None,) * (len(needs) + 3)
+        with without_autocast(grad):
+            if torch.is_grad_enabled():
+                found = slow_gradients(ctx.slow, tensors, (grad,))
+            else:
+                rows = cut(grad, ctx.chunk).flatten(0, 1)
+                found = cls.first(tensors, factors, rows, ctx.chunk, needs)
+        return *found, None, None, None
 
 
 class MeanPool(_Recomputed):
@@ -225,8 +151,9 @@ class MeanPool(_Recomputed):
         return _join(out, x), exps, inverse, old, state, weights
 
     @staticmethod
-    def first(x, exps, inverse, old, state, weights, grad, chunk: int, needs) -> tuple:
+    def first(tensors, factors, grad, chunk: int, needs) -> tuple:
         """First derivative."""
+        (x, _), (exps, inverse, old, state, weights) = tensors, factors
         shape, hops = exps.shape, exps.shape[3]
         grad_x = grad_logits = None
         each = inverse / hops
@@ -250,55 +177,115 @@ class MeanPool(_Recomputed):
 
 
 class FlatPool(_Recomputed):
-    """Prefix means of each hop's own values, (batch, time, hops * outputs), summed over hops."""
+    """Prefix means of each hop's own projection of ``x``, summed over hops.
+
+    The projections are ``hops * outputs`` wide, so they and their gradients are made block by
+    block of chunks, each used while it is in the cache; :func:`_keeps` says what is kept of them.
+    """
 
     @staticmethod
-    def forward(y: Tensor, logits: Tensor, peaks: tuple, chunk: int, slow: Callable) -> tuple:
-        """Pool; returns the result and the factors."""
-        exps, inverse, old = _factors(logits, chunk, peaks, y.dtype)
+    def forward(x, logits, weight, peaks: tuple, chunk: int, slow: Callable) -> tuple:
+        """Project and pool; returns the result, the factors, and the projections if kept."""
+        exps, inverse, old = _factors(logits, chunk, peaks, x.dtype)
         batch, chunks, _, hops = exps.shape
-        part = cut(y, chunk).reshape(batch * chunks, chunk * hops, -1)
-        weights = _hop_weights(exps, inverse, states=_is_wide(part))
-        out = weights @ part
-        if _is_wide(part):
-            out, state = out[:, :chunk].contiguous(), out[:, chunk:]
-        else:
-            state = _weighted_sum(part.unflatten(1, (chunk, hops)), weights[:, -1])
+        rows, maps, outputs = cut(x, chunk).flatten(0, 1), _by_hop(weight, hops), len(weight)
+        weights = _hop_weights(exps, inverse, states=outputs >= WIDE)
+        out, state = x.new_empty(len(rows), chunk, outputs), x.new_empty(len(rows), hops, outputs)
+        kept = x.new_empty(len(rows) * _keeps(rows, maps), chunk * hops, outputs)
+        for block in _blocks(rows, maps):
+            part = _project(rows[block], maps, hops, kept[block])
+            if outputs >= WIDE:
+                both = weights[block] @ part
+                out[block], state[block] = both[:, :chunk], both[:, chunk:]
+            else:
+                torch.bmm(weights[block], part, out=out[block])
+                state[block] = _weighted_sum(part.unflatten(1, (chunk, hops)), weights[block, -1])
         state = _scan(state.view(batch, chunks, hops, -1), old[:, :, -1, :, None])
         if chunks > 1:
             out.baddbmm_(old.flatten(0, 1), state.flatten(0, 1))
-        return _join(out, y), exps, inverse, old, state, weights
+        return _join(out, x), exps, inverse, old, state, weights, kept
 
     @staticmethod
-    def first(y, exps, inverse, old, state, weights, grad, chunk: int, needs) -> tuple:
+    def first(tensors, factors, grad, chunk: int, needs) -> tuple:
         """First derivative."""
-        shape, hops = exps.shape, exps.shape[3]
-        grad_y = grad_logits = None
+        (x, _, weight), (exps, inverse, old, state, weights, kept) = tensors, factors
+        hops, rows = exps.shape[3], cut(x, chunk).flatten(0, 1)
+        maps, last = _by_hop(weight, hops), (exps * inverse[:, :, -1:]).flatten(0, 1)
         leaving = (old.flatten(0, 1).transpose(1, 2) @ grad).view_as(state)
         leaving = _scan_back(leaving, old[:, :, -1, :, None]).flatten(0, 1)
-        part = cut(y, chunk).reshape(len(grad), chunk * hops, -1)
-        by_hop = len(grad), chunk, hops, part.shape[2]
-        wide, last = _is_wide(part), (exps * inverse[:, :, -1:]).flatten(0, 1)
-        both = torch.cat([grad, leaving], dim=1) if wide else grad
+        both = torch.cat([grad, leaving], dim=1) if len(weight) >= WIDE else grad
+        grad_x = torch.empty_like(rows) if needs[0] else None
+        gains = exps.new_empty(3, *last.shape) if needs[1] else None
+        grad_maps = torch.zeros_like(maps) if needs[2] else None
+        for block in _blocks(rows, maps):
+            own = weights[block], both[block], leaving[block]
+            if needs[1]:
+                part = kept[block] if len(kept) else _project(rows[block], maps, hops)
+                gains[:, block] = _gains(part, *own, hops)
+            if needs[0] or needs[2]:
+                slope = _slope(*own, last[block]).view(-1, len(maps))
+            if needs[0]:
+                torch.mm(slope, maps, out=grad_x[block].view(len(slope), -1))
+            if needs[2]:
+                grad_maps.addmm_(slope.t(), rows[block].flatten(0, 1))
         if needs[0]:
-            grad_y = (weights.transpose(1, 2) @ both).view(by_hop)
-            if not wide:
-                grad_y.addcmul_(last[..., None], leaving[:, None])
-            grad_y = _join(grad_y.flatten(2), y)
-        if needs[1]:
-            pair = (both @ part.transpose(1, 2)).view(len(grad), -1, chunk, hops)
-            if wide:
-                through = pair[:, chunk:].diagonal(dim1=1, dim2=3)
-            else:
-                through = torch.linalg.vecdot(part.view(by_hop), leaving[:, None])
-            pair = pair[:, :chunk].mul_(weights[:, :chunk].view(-1, chunk, chunk, hops))
-            own, seen = pair.sum(dim=1).view(shape), pair.sum(dim=2).view(shape)
-            state, last, through = state.flatten(0, 1), last.view(shape), through.reshape(shape)
-            past = (grad @ state.transpose(1, 2)).view(shape)
-            kept = (state * leaving).sum(dim=2).view(shape[0], shape[1], hops)
-            grad_logits = _logits(exps, inverse, old, last, own, seen, past, through, kept)
-            grad_logits = _join(grad_logits.flatten(0, 1), y)
-        return grad_y, grad_logits
+            grad_x = _join(grad_x, x)
+        if needs[2]:
+            grad_maps = grad_maps.unflatten(0, (hops, -1)).transpose(0, 1).flatten(1)
+        if not needs[1]:
+            return grad_x, None, grad_maps
+        past = grad @ state.flatten(0, 1).transpose(1, 2)
+        stayed = (state * leaving.view_as(state)).sum(dim=3)
+        last, *gains, past = (part.view_as(exps) for part in (last, *gains, past))
+        own, seen, through = gains
+        grad_logits = _logits(exps, inverse, old, last, own, seen, past, through, stayed)
+        return grad_x, _join(grad_logits.flatten(0, 1), x), grad_maps
+
+
+def _by_hop(weight: Tensor, hops: int) -> Tensor:
+    """(outputs, hops * features) to (hops * outputs, features)."""
+    return weight.unflatten(1, (hops, -1)).transpose(0, 1).flatten(0, 1)
+
+
+def _blocks(rows: Tensor, maps: Tensor) -> list[slice]:
+    """Cut chunks (number, chunk, features) into blocks whose projections fit in :data:`BLOCK`."""
+    room = BLOCK.get(rows.device.type, BLOCK["gpu"])
+    size = max(1, room // (rows.shape[1] * len(maps) * rows.element_size()))
+    return [slice(start, start + size) for start in range(0, len(rows), size)]
+
+
+def _keeps(rows: Tensor, maps: Tensor) -> bool:
+    """Whether to keep the projections for the backward pass, or to make them again there."""
+    size = rows.shape[0] * rows.shape[1] * len(maps) * rows.element_size()
+    return size < KEPT or rows.shape[2] > CHEAP
+
+
+def _project(rows: Tensor, maps: Tensor, hops: int, kept: Tensor | None = None) -> Tensor:
+    """Projections (number, chunk * hops, outputs) of a block, written where they are kept."""
+    if kept is None or not len(kept):
+        return (rows @ maps.t()).view(len(rows), rows.shape[1] * hops, -1)
+    torch.mm(rows.flatten(0, 1), maps.t(), out=kept.view(-1, len(maps)))
+    return kept
+
+
+def _gains(part: Tensor, weights: Tensor, both: Tensor, leaving: Tensor, hops: int) -> Tensor:
+    """What :func:`_logits` needs of a block's projections: ``own``, ``seen`` and ``through``."""
+    chunk = part.shape[1] // hops
+    pair = (both @ part.transpose(1, 2)).view(len(part), -1, chunk, hops)
+    if pair.shape[1] > chunk:
+        through = pair[:, chunk:].diagonal(dim1=1, dim2=3)
+    else:
+        through = torch.linalg.vecdot(part.unflatten(1, (chunk, hops)), leaving[:, None])
+    pair = pair[:, :chunk].mul_(weights[:, :chunk].view(-1, chunk, chunk, hops))
+    return torch.stack([pair.sum(dim=1), pair.sum(dim=2), through])
+
+
+def _slope(weights: Tensor, both: Tensor, leaving: Tensor, last: Tensor) -> Tensor:
+    """Gradient (number, chunk * hops, outputs) of a block's projections."""
+    slope = weights.transpose(1, 2) @ both
+    if both.shape[1] == last.shape[1]:  # the states' part is not among the products
+        slope.view(*last.shape, -1).addcmul_(last[..., None], leaving[:, None])
+    return slope
 
 
 def _weighted_sum(values: Tensor, weights: Tensor) -> Tensor:
@@ -318,11 +305,6 @@ def _join(out: Tensor, x: Tensor) -> Tensor:
 def _rank(inverse: Tensor, exps: Tensor) -> Tensor:
     """Weights of a chunk's steps on its inputs, added over hops (product of rank hops)."""
     return (inverse.flatten(0, 1) @ exps.flatten(0, 1).transpose(1, 2)).tril_()
-
-
-def _is_wide(part: Tensor) -> bool:
-    """Whether a product with zeros for the other hops beats a second pass over the values."""
-    return part.shape[2] >= WIDE
 
 
 def _hop_weights(exps: Tensor, inverse: Tensor, *, states: bool) -> Tensor:

@@ -18,30 +18,21 @@ for the device).
 [1.0, 2.0, 4.0]
 """
 
-import functools
-
 import torch
 from torch import Tensor
 
 from neurosal.errors import ArgumentError, check_one_of
-from neurosal.models.factored import (
-    MAX_GROWTH,
-    FlatPool,
-    MeanPool,
-    chunk_length,
-    cut,
-    running_peaks,
-)
+from neurosal.models.chunks import chunk_length, running_peaks
+from neurosal.models.factored import MAX_GROWTH, FlatPool, MeanPool
+from neurosal.models.scopes import full_precision
 
 READOUTS = ("mean", "flatten")
 MEAN_CHUNK = {"narrow": 24, "wide": 56}
 FLAT_CHUNK = 12
 DIRECT_CHUNK = 16
-LARGEST = 2**25
-"""Bytes of projected inputs, and of their gradients, made at once: at its peak a training step
-holds a quarter to a third less memory than with all hops at once."""
 
 
+@full_precision
 def prefix_pool(
     x: Tensor,
     logits: Tensor,
@@ -93,6 +84,7 @@ def prefix_pool(
     return _zero_padding(torch.cat(hops, dim=-1), valid)
 
 
+@full_precision
 def prefix_pool_projected(
     x: Tensor,
     logits: Tensor,
@@ -105,8 +97,9 @@ def prefix_pool_projected(
     """Pool with ``readout="flatten"`` and apply a linear map, without the flattened matrix.
 
     Projects first, hop by hop (``Y_k = x W_k^T``), and sums the hops' prefix means of ``Y_k``:
-    the same result as ``prefix_pool(..., readout="flatten") @ weight.T`` in memory of
-    ``batch * time * hops * outputs`` instead of ``batch * time * hops * features`` numbers.
+    the same result as ``prefix_pool(..., readout="flatten") @ weight.T`` in memory of at most
+    ``batch * time * hops * outputs`` instead of ``batch * time * hops * features`` numbers, made
+    in blocks of 4 MB.
 
     Parameters
     ----------
@@ -147,18 +140,13 @@ def prefix_pool_projected(
             f"weight must be (outputs, hops * features) = (any, {hops * features}). "
             f"Got {tuple(weight.shape)}."
         )
-    stacked = weight.unflatten(1, (hops, features)).transpose(0, 1)
-    chunk = chunk_length(x.shape[1], FLAT_CHUNK)
-    whole, even = cut(x, chunk).flatten(1, 2), cut(logits, chunk, last=True).flatten(1, 2)
-    few = _hops_at_once(whole, len(weight))
-    groups = zip(stacked.split(few), even.split(few, dim=2), strict=True)
-    parts = (_pool_flat(whole @ maps.flatten(0, 1).T, own, chunk) for maps, own in groups)
-    out = functools.reduce(torch.add, parts)[:, : x.shape[1]]
+    out = _pool_flat(x, logits, weight)
     if normalize:
         out = out / _norm(x, logits)
     return _zero_padding(out if bias is None else out + bias, valid)
 
 
+@full_precision
 def prefix_norm(x: Tensor, logits: Tensor, *, lengths: Tensor | None = None) -> Tensor:
     """Euclidean norm of the flattened readout at every step, without forming it.
 
@@ -293,17 +281,13 @@ def _pool(x: Tensor, logits: Tensor, chunk: int | None) -> Tensor:
     return _direct_pool(x, logits)
 
 
-def _hops_at_once(x: Tensor, outputs: int) -> int:
-    """How many hops' projections fit in :data:`LARGEST`; at least one."""
-    return max(1, LARGEST // (x.shape[0] * x.shape[1] * outputs * x.element_size()))
-
-
-def _pool_flat(y: Tensor, logits: Tensor, chunk: int) -> Tensor:
-    """Sum over hops of the prefix means of each hop's own values."""
+def _pool_flat(x: Tensor, logits: Tensor, weight: Tensor) -> Tensor:
+    """Sum over hops of the prefix means of each hop's own projection."""
+    chunk = chunk_length(x.shape[1], FLAT_CHUNK)
     *peaks, growth = running_peaks(logits, chunk)
     if growth <= MAX_GROWTH:
-        return FlatPool.apply(y, logits, peaks, chunk, _direct_pool_flat)[0]
-    return _direct_pool_flat(y, logits)
+        return FlatPool.apply(x, logits, weight, peaks, chunk, _direct_pool_flat)[0]
+    return _direct_pool_flat(x, logits, weight)
 
 
 # ---- the direct form: plain differentiable operations, any logits ---------------------------
@@ -351,8 +335,8 @@ def _norm(x: Tensor, logits: Tensor, chunk: int = DIRECT_CHUNK) -> Tensor:
     return torch.cat(out, dim=1).clamp_min(1e-24).sqrt()[..., None].to(x.dtype)
 
 
-def _direct_pool_flat(y: Tensor, logits: Tensor) -> Tensor:
-    """Sum over hops of the prefix means of each hop's own values, for any logits."""
-    hops = logits.shape[2]
-    parts = zip(y.chunk(hops, dim=-1), logits.split(1, dim=-1), strict=True)
-    return sum(_direct_pool(values, hop) for values, hop in parts)
+def _direct_pool_flat(x: Tensor, logits: Tensor, weight: Tensor) -> Tensor:
+    """Sum over hops of the prefix means of each hop's own projection, for any logits."""
+    maps = weight.unflatten(1, (logits.shape[2], -1)).unbind(1)
+    parts = zip(maps, logits.split(1, dim=-1), strict=True)
+    return sum(_direct_pool(x @ own.t(), hop) for own, hop in parts)

@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 
 from neurosal.models.factored import slow_gradients
-from neurosal.models.scopes import few_threads
+from neurosal.models.scopes import few_threads, full_precision, without_autocast
 
 #: Hidden units up to which each unit's samples lie side by side in memory: what is computed for one
 #: gate is then one run of numbers, not a short one per sample.
 NARROW = 32
 
 
+@full_precision
 def lstm_on_gates(gates: Tensor, hidden: Tensor, cell: Tensor, weight: Tensor) -> tuple:
     """Run an LSTM whose input gates (biases included) are known.
 
@@ -66,14 +67,14 @@ class _Steps(torch.autograd.Function):
     def backward(ctx, grad_hidden: Tensor | None, grad_cell: Tensor | None) -> tuple:
         """Gradients of the gates, initial states and weights; differentiable if asked for."""
         *given, act, hiddens, cells, tanhs = ctx.saved_tensors
-        if torch.is_grad_enabled():
-            return slow_gradients(_slow_steps, given, (grad_hidden, grad_cell))
-        weight = given[3]
-        factors = _gate_factors(act, cells[:-1], tanhs)
-        grads, grad_h, grad_c = _walk_back(act, tanhs, factors, weight, grad_hidden, grad_cell)
-        grad_weight = None
-        if ctx.needs_input_grad[3]:
-            grad_weight = grads.flatten(0, 1).t() @ hiddens[:-1].flatten(0, 1)
+        weight, grad_weight = given[3], None
+        with without_autocast(act):
+            if torch.is_grad_enabled():
+                return slow_gradients(_slow_steps, given, (grad_hidden, grad_cell))
+            factors = _gate_factors(act, cells[:-1], tanhs)
+            grads, grad_h, grad_c = _walk_back(act, tanhs, factors, weight, grad_hidden, grad_cell)
+            if ctx.needs_input_grad[3]:
+                grad_weight = grads.flatten(0, 1).t() @ hiddens[:-1].flatten(0, 1)
         return grads.transpose(0, 1), grad_h, grad_c, grad_weight
 
 

@@ -1,9 +1,11 @@
 """Blocks that change a global setting of torch and put it back."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import wraps
 
 import torch
+from torch import Tensor
 
 
 @contextmanager
@@ -90,3 +92,71 @@ def few_threads(multiplications: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def without_autocast(x: Tensor) -> AbstractContextManager:
+    """Compute inside a block in the tensors' own types, whatever ``torch.autocast`` asks.
+
+    Parameters
+    ----------
+    x : Tensor
+        Says by its device whose autocast is meant.
+
+    Returns
+    -------
+    context manager
+        To be entered.
+
+    Examples
+    --------
+    >>> x = torch.ones(2, 2)
+    >>> with torch.autocast("cpu", torch.bfloat16), without_autocast(x):
+    ...     print((x @ x).dtype)
+    torch.float32
+    """
+    kind = x.device.type
+    if kind == "meta" or not torch.is_autocast_enabled(kind):
+        return nullcontext()
+    return torch.autocast(kind, enabled=False)
+
+
+def full_precision(function: Callable) -> Callable:
+    """Let a function of tensors compute in float32 or more under ``torch.autocast``.
+
+    As torch itself does for softmax and cumulative sums. Arguments in half precision, which
+    other layers make there, become float32; outside autocast nothing changes.
+
+    Parameters
+    ----------
+    function : callable
+        The function; its first argument is a tensor.
+
+    Returns
+    -------
+    callable
+        The same function.
+
+    Examples
+    --------
+    >>> double = full_precision(lambda x: x @ x)
+    >>> with torch.autocast("cpu", torch.bfloat16):
+    ...     print(double(torch.ones(2, 2, dtype=torch.bfloat16)).dtype)
+    torch.float32
+    """
+
+    @wraps(function)
+    def run(x: Tensor, *rest: object, **options: object) -> object:
+        scope = without_autocast(x)
+        if isinstance(scope, nullcontext):
+            return function(x, *rest, **options)
+        with scope:
+            rest, options = map(_widen, rest), {key: _widen(v) for key, v in options.items()}
+            return function(_widen(x), *rest, **options)
+
+    return run
+
+
+def _widen(value: object) -> object:
+    """Half precision as float32, anything else as it is."""
+    half = isinstance(value, Tensor) and value.is_floating_point() and value.itemsize < 4
+    return value.float() if half else value

@@ -6,9 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neurosal.errors import ArgumentError
-from neurosal.models import pooling
+from neurosal.models import factored
 from neurosal.models.attention import InputCellAttention
-from neurosal.models.factored import chunk_length
+from neurosal.models.cells import InputCellGRU, InputCellLSTM, InputCellRNN
+from neurosal.models.chunks import chunk_length
 from neurosal.models.pooling import (
     attention_weights,
     prefix_norm,
@@ -82,19 +83,40 @@ def test_projecting_first_equals_projecting_last(time, features, hops, spread, n
     assert_same(ours, theirs, (x, logits, weight, bias), atol=1e-11)
 
 
-@pytest.mark.parametrize("few", [1, 2, 5])
-def test_hops_taken_in_groups_are_those_taken_at_once(monkeypatch, few):
-    x, logits = make(2, 30, 4, 5, spread=2.0)
-    weight = torch.randn(3, 20, dtype=F64).requires_grad_()
-    monkeypatch.setattr(pooling, "LARGEST", few * 2 * 30 * 3 * 8)
-    seen, pool = [], pooling._pool_flat
+@pytest.mark.parametrize("kept", [True, False])
+@pytest.mark.parametrize("outputs", [3, factored.WIDE])
+@pytest.mark.parametrize("chunks", [1, 4, 100])
+def test_projections_made_block_by_block_are_those_made_at_once(monkeypatch, chunks, outputs, kept):
+    x, logits = make(3, 40, 4, 5, spread=2.0)
+    weight = torch.randn(outputs, 20, dtype=F64).requires_grad_()
+    monkeypatch.setitem(factored.BLOCK, "cpu", chunks * chunk_length(40, 12) * 5 * outputs * 8)
+    monkeypatch.setattr(factored, "KEPT", 2**25 if kept else 0)
+    made, project = [], factored._project
     monkeypatch.setattr(
-        pooling, "_pool_flat", lambda y, *rest: seen.append(y.shape[2]) or pool(y, *rest)
+        factored, "_project", lambda rows, *rest: made.append(len(rows)) or project(rows, *rest)
     )
     ours = prefix_pool_projected(x, logits, weight)
-    assert seen == {1: [3] * 5, 2: [6, 6, 3], 5: [15]}[few]
     theirs = pool_by_definition(x, logits, "flatten") @ weight.T
-    assert_same(ours, theirs, (x, logits, weight), atol=1e-12)
+    assert_same(ours, theirs, (x, logits, weight), atol=1e-11)
+    once = {1: [1] * 12, 4: [4] * 3, 100: [12]}[chunks]
+    assert made == (once if kept else 2 * once)
+
+
+@pytest.mark.parametrize("readout", ["mean", "flatten"])
+@pytest.mark.parametrize("cell", [InputCellRNN, InputCellLSTM, InputCellGRU])
+@pytest.mark.parametrize("batch", [3, 40])
+def test_half_precision_elsewhere_leaves_the_pooling_as_it_is(batch, cell, readout):
+    torch.manual_seed(0)
+    layer = cell(6, 4, batch_first=True, hops=3, readout=readout, normalize=readout == "flatten")
+    x = torch.randn(batch, 50, 6)
+    grads = []
+    for mixed in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+            loss = layer(x)[0].float().square().mean()
+            loss.backward()  # under autocast, as users do who should not
+        grads.append(torch.cat([p.grad.flatten() for p in layer.parameters()]))
+        layer.zero_grad()
+    assert 1 - torch.cosine_similarity(*grads, dim=0) < 1e-3
 
 
 STEPS = torch.arange(60, dtype=F64)

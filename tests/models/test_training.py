@@ -220,11 +220,12 @@ def test_class_weights_by_the_names_of_the_classes():
     assert set(NetworkClassifier("rnn", training=heavy).fit(X, y).predict(X)) == {"a"}
 
 
+@pytest.mark.parametrize("network", ["gru", "input-cell-lstm", "input-cell-gru"])
 @pytest.mark.parametrize("precision", ["float32", "float64", "bf16"])
-def test_precision(precision):
+def test_precision(precision, network):
     X, y = problem().x.numpy(), problem().y.numpy()
     training = Training(max_epochs=10, precision=precision)
-    classifier = NetworkClassifier("gru", training=training).fit(X, y)
+    classifier = NetworkClassifier(network, training=training).fit(X, y)
     expected = torch.float64 if precision == "float64" else torch.float32
     assert {parameter.dtype for parameter in classifier.modules_[0].parameters()} == {expected}
     assert classifier.score(X, y) > 0.8
