@@ -1,12 +1,14 @@
 """Time and memory of the input-cell attention LSTM, against the published loop and plain LSTM.
 
-Run ``python benchmarks/cells.py [--only steps memory scaling saliency] [--quick] [--json FILE]``.
+Run ``python benchmarks/cells.py [--only steps memory scaling saliency] [--quick] [--json FILE]``,
+on a graphics card with ``--device cuda``, with ``--bf16`` in mixed precision.
 
 Times are medians of paired runs: within a round every rival has its turn, one after the other, in
 this one process on two threads; a ratio is the median of the rounds' ratios. A turn is half a
 second of calls in a row, as in training (:func:`burst`), in a process that has held data before
 (:func:`settle_memory`). Memory is how far the resident set grows at its peak during one training
-step (Linux), each rival in a process of its own, after a small step has loaded the libraries.
+step (Linux; on a card, how far the tensors grow), each rival in a process of its own, after a small
+step has loaded the libraries.
 Denormal numbers, into which float32 gradients fade, count as zero for all rivals, as in this
 package's training; ``--denormals keep`` leaves torch's default, under which torch's LSTM is several
 times slower than ours.
@@ -106,7 +108,9 @@ def build(rival: str, name: str) -> tuple[nn.Module, Tensor]:
 def train_step(module: nn.Module, x: Tensor) -> None:
     """Forward, loss on the last hidden state, backward."""
     module.zero_grad(set_to_none=True)
-    module(x)[0][:, -1].square().sum().backward()
+    loss = module(x)[0][:, -1].square().sum()
+    with torch.autocast(x.device.type, enabled=False):
+        loss.backward()
 
 
 def paired(runs: dict[str, Callable], rounds: int) -> dict[str, list[float]]:
@@ -128,8 +132,15 @@ def burst(run: Callable) -> float:
     while sum(times) < 0.5 or (len(times) == 1 and times[0] < 2):
         start = time.perf_counter()
         run()
+        wait()
         times.append(time.perf_counter() - start)
     return statistics.median(times[1:] or times)
+
+
+def wait() -> None:
+    """Wait until a graphics card has done what it was told."""
+    if torch.get_default_device().type == "cuda":
+        torch.cuda.synchronize()
 
 
 def settle_memory() -> None:
@@ -184,6 +195,8 @@ def _fresh(*arguments: str) -> str:
     """What this script prints in a process of its own, with the options that this one got."""
     command = [sys.executable, __file__, *arguments, "--threads", str(torch.get_num_threads())]
     command += ["--denormals", "flush" if _flushes() else "keep"]
+    command += ["--device", str(torch.get_default_device())]
+    command += ["--bf16"] * torch.is_autocast_enabled(torch.get_default_device().type)
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
@@ -230,6 +243,12 @@ def print_peak(rival: str, name: str) -> None:
     """Measure in this process: the libraries are warm, the input is there, then one step."""
     module, x = build(rival, name)
     train_step(module, x[:2, :70])
+    if x.is_cuda:
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        train_step(module, x)
+        print((torch.cuda.max_memory_allocated() - before) / 2**20)
+        return
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # forget the peak so far
     before = _resident("VmRSS")
     train_step(module, x)
@@ -258,7 +277,7 @@ def saliency(rounds: int) -> list[dict]:
             part = part.detach().requires_grad_()
             torch.autograd.grad(module(part)[:, 0].sum(), part)
 
-    values = x.numpy()
+    values = x.numpy(force=True)
     runs = {
         "ours": lambda: slopes(bare, samples),
         "explain": lambda: explain(ours, values, method="gradient", target=0, progress=False),
@@ -295,19 +314,28 @@ def show(title: str, rows: list[dict]) -> None:
 
 
 def main() -> None:
-    """Measure, print, and write."""
+    """Read the options and set torch up."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--quick", action="store_true", help="one round of each")
     parser.add_argument("--json", type=Path, help="file to write the numbers to")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--denormals", choices=("keep", "flush"), default="flush")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--bf16", action="store_true", help="mixed precision, by torch.autocast")
     parser.add_argument("--peak", nargs=2, help=argparse.SUPPRESS)
     parser.add_argument("--steps", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.set_flush_denormal(options.denormals == "flush")
+    torch.set_default_device(options.device)
     settle_memory()
+    with torch.autocast(torch.get_default_device().type, torch.bfloat16, enabled=options.bf16):
+        measure(options)
+
+
+def measure(options: argparse.Namespace) -> None:
+    """What is asked for: one size or one peak in this process, or all tables."""
     if options.peak:
         print_peak(*options.peak)
         return
@@ -316,7 +344,9 @@ def main() -> None:
         print_steps(name, readout, int(rounds))
         return
     about = {"torch": torch.__version__, "threads": options.threads}
-    about |= {"denormals": options.denormals, "quick": options.quick}
+    about |= {"denormals": options.denormals, "quick": options.quick, "bf16": options.bf16}
+    cuda = torch.get_default_device().type == "cuda"
+    about["device"] = torch.cuda.get_device_name() if cuda else options.device
     results = {}
     for part in options.only:
         results[part] = PARTS[part](1 if options.quick else 3)
