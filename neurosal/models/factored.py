@@ -181,17 +181,19 @@ class FlatPool(_Recomputed):
 
     The projections are ``hops * outputs`` wide, so they and their gradients are made block by
     block of chunks, each used while it is in the cache; :func:`_keeps` says what is kept of them.
+    Nothing is where ``slow`` is None, which says that no gradient will be asked for.
     """
 
     @staticmethod
-    def forward(x, logits, weight, peaks: tuple, chunk: int, slow: Callable) -> tuple:
+    def forward(x, logits, weight, peaks: tuple, chunk: int, slow: Callable | None) -> tuple:
         """Project and pool; returns the result, the factors, and the projections if kept."""
         exps, inverse, old = _factors(logits, chunk, peaks, x.dtype)
         batch, chunks, _, hops = exps.shape
         rows, maps, outputs = cut(x, chunk).flatten(0, 1), _by_hop(weight, hops), len(weight)
         weights = _hop_weights(exps, inverse, states=outputs >= WIDE)
         out, state = x.new_empty(len(rows), chunk, outputs), x.new_empty(len(rows), hops, outputs)
-        kept = x.new_empty(len(rows) * _keeps(rows, maps), chunk * hops, outputs)
+        kept = len(rows) if slow is not None and _keeps(rows, maps) else 0
+        kept = x.new_empty(kept, chunk * hops, outputs)
         for block in _blocks(rows, maps):
             part = _project(rows[block], maps, hops, kept[block])
             if outputs >= WIDE:

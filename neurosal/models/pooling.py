@@ -286,7 +286,8 @@ def _pool_flat(x: Tensor, logits: Tensor, weight: Tensor) -> Tensor:
     chunk = chunk_length(x.shape[1], FLAT_CHUNK)
     *peaks, growth = running_peaks(logits, chunk)
     if growth <= MAX_GROWTH:
-        return FlatPool.apply(x, logits, weight, peaks, chunk, _direct_pool_flat)[0]
+        slow = _direct_pool_flat if torch.is_grad_enabled() else None
+        return FlatPool.apply(x, logits, weight, peaks, chunk, slow)[0]
     return _direct_pool_flat(x, logits, weight)
 
 

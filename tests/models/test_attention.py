@@ -102,6 +102,17 @@ def test_projections_made_block_by_block_are_those_made_at_once(monkeypatch, chu
     assert made == (once if kept else 2 * once)
 
 
+def test_projections_are_not_kept_where_no_gradient_is_asked_for(monkeypatch):
+    x, logits = make(3, 40, 4, 5)
+    held, project = [], factored._project
+    monkeypatch.setattr(factored, "_project", lambda *a: held.append(len(a[3])) or project(*a))
+    weight = torch.randn(3, 20, dtype=F64)
+    with torch.no_grad():
+        without = prefix_pool_projected(x, logits, weight)
+    assert torch.equal(without, prefix_pool_projected(x, logits, weight))
+    assert held == [0, 12]
+
+
 @pytest.mark.parametrize("readout", ["mean", "flatten"])
 @pytest.mark.parametrize("cell", [InputCellRNN, InputCellLSTM, InputCellGRU])
 @pytest.mark.parametrize("batch", [3, 40])
