@@ -280,7 +280,8 @@ class ReluCell(nn.Module):
     recurrent : int
         Width of ``r``.
     drops_all : bool
-        Whether ``[a, r]`` and the states handed out go through dropout too.
+        Whether ``[a, r]`` and the states handed out go through dropout too; the latter, where masks
+        are stationary, with a mask of their own, as in the code behind the thesis.
 
     Attributes
     ----------
@@ -334,6 +335,8 @@ class ReluCell(nn.Module):
             plain.append(h)
             dropped.append(_times(h, mask))
             r = self.relu(torch.addmm(bias, dropped[-1], to_r))
+        if self.drops_all and dropout.stationary:
+            return dropout(torch.stack(plain, dim=1))
         return torch.stack(dropped if self.drops_all else plain, dim=1)
 
 

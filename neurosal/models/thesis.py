@@ -14,6 +14,8 @@ Dropout is where the code behind the thesis has it, which is more than its equat
 every dense input layer, on a cell's state, and in cells without gates once more on all that enters
 them, ``[a, r]``. The explanations depend on it: with the equations' dropout alone those of
 :class:`Deep` by guided backpropagation score .06 above the thesis's, with this one they agree.
+Stationary dropout keeps each of these masks over time; what the output layers read goes through a
+mask of its own.
 
 References
 ----------
