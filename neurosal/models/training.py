@@ -72,7 +72,8 @@ class Training(BaseEstimator):
     time_mask : tuple of float, optional
         (least, most) share of the steps set to zero in each training sample: one random block.
     precision : {'float32', 'float64', 'bf16'}
-        Of the numbers; ``'bf16'`` mixes bfloat16 into float32 in training.
+        Of the numbers; ``'bf16'`` mixes bfloat16 into float32 in training (attention is pooled over
+        time in float32).
     checkpoint : path-like, optional
         Folder to keep the state after every epoch in; an interrupted ``fit``, called again with
         the same data and settings, goes on from there to the very same result.
