@@ -125,7 +125,7 @@ class _Recomputed(torch.autograd.Function):
         tensors, factors = ctx.saved_tensors[: len(needs)], ctx.saved_tensors[len(needs) :]
         if grad is None:
             return (None,) * (len(needs) + 3)
-        with without_autocast(grad):
+        with without_autocast(grad.device.type):
             if torch.is_grad_enabled():
                 found = slow_gradients(ctx.slow, tensors, (grad,))
             else:

@@ -68,7 +68,7 @@ class _Steps(torch.autograd.Function):
         """Gradients of the gates, initial states and weights; differentiable if asked for."""
         *given, act, hiddens, cells, tanhs = ctx.saved_tensors
         weight, grad_weight = given[3], None
-        with without_autocast(act):
+        with without_autocast(act.device.type):
             if torch.is_grad_enabled():
                 return slow_gradients(_slow_steps, given, (grad_hidden, grad_cell))
             factors = _gate_factors(act, cells[:-1], tanhs)

@@ -94,13 +94,13 @@ def few_threads(multiplications: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def without_autocast(x: Tensor) -> AbstractContextManager:
+def without_autocast(device: str) -> AbstractContextManager:
     """Compute inside a block in the tensors' own types, whatever ``torch.autocast`` asks.
 
     Parameters
     ----------
-    x : Tensor
-        Says by its device whose autocast is meant.
+    device : str
+        The type of device whose autocast is meant: "cpu", "cuda".
 
     Returns
     -------
@@ -110,14 +110,13 @@ def without_autocast(x: Tensor) -> AbstractContextManager:
     Examples
     --------
     >>> x = torch.ones(2, 2)
-    >>> with torch.autocast("cpu", torch.bfloat16), without_autocast(x):
+    >>> with torch.autocast("cpu", torch.bfloat16), without_autocast("cpu"):
     ...     print((x @ x).dtype)
     torch.float32
     """
-    kind = x.device.type
-    if kind == "meta" or not torch.is_autocast_enabled(kind):
+    if device == "meta" or not torch.is_autocast_enabled(device):
         return nullcontext()
-    return torch.autocast(kind, enabled=False)
+    return torch.autocast(device, enabled=False)
 
 
 def full_precision(function: Callable) -> Callable:
@@ -146,7 +145,7 @@ def full_precision(function: Callable) -> Callable:
 
     @wraps(function)
     def run(x: Tensor, *rest: object, **options: object) -> object:
-        scope = without_autocast(x)
+        scope = without_autocast(x.device.type)
         if isinstance(scope, nullcontext):
             return function(x, *rest, **options)
         with scope:

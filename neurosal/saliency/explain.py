@@ -13,7 +13,7 @@ from neurosal.saliency.job import Job, recorded
 from neurosal.saliency.methods import find_method
 from neurosal.saliency.network import as_network, evaluating
 from neurosal.saliency.scores import OUTPUTS
-from neurosal.saliency.windows import Windows
+from neurosal.saliency.windows import Windows, as_numpy
 
 
 def explain(
@@ -169,7 +169,7 @@ def _baseline(baseline: object, windows: Windows) -> np.ndarray:
         check_one_of("baseline", baseline, ["mean"])
         return windows.mean()[None]
     if isinstance(baseline, torch.Tensor):
-        baseline = baseline.detach().cpu().numpy()
+        baseline = as_numpy(baseline)
     values = baseline if hasattr(baseline, "shape") else np.asarray(baseline, dtype=float)
     if tuple(values.shape) == (n, steps, regions):
         return values

@@ -5,8 +5,10 @@ import torch
 import xarray as xr
 
 from neurosal.models.attention import InputCellAttention
+from neurosal.models.scopes import without_autocast
 from neurosal.saliency.attention import attention_layers
 from neurosal.saliency.network import as_network
+from neurosal.saliency.windows import as_numpy
 
 
 def hop_weights(model: object, x: object) -> xr.DataArray:
@@ -48,7 +50,7 @@ def hop_weights(model: object, x: object) -> xr.DataArray:
     network, values = as_network(model), np.asarray(x)
     layers = [one for m in network.modules for one in attention_layers(m, values.shape[2])]
     tensor = torch.as_tensor(values, dtype=network.dtype, device=network.device)
-    with torch.no_grad():
+    with torch.no_grad(), without_autocast(network.device.type):
         found = [_weights(layer, tensor, backwards) for layer, backwards in layers]
     names = [
         "backwards" if back else "forwards"
@@ -58,7 +60,7 @@ def hop_weights(model: object, x: object) -> xr.DataArray:
     coords = {"direction": ("hop", names)}
     if isinstance(x, xr.DataArray):
         coords |= {name: one for name, one in x.coords.items() if "region" not in one.dims}
-    weights = torch.cat(found, dim=1).cpu().numpy()
+    weights = as_numpy(torch.cat(found, dim=1))
     return xr.DataArray(weights, dims=("sample", "hop", "time"), coords=coords)
 
 

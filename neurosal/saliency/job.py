@@ -15,7 +15,7 @@ from neurosal.saliency.batching import Progress, rows_that_fit
 from neurosal.saliency.methods import Method
 from neurosal.saliency.network import Network
 from neurosal.saliency.scores import Score
-from neurosal.saliency.windows import DIMS, Windows, all_finite, seeds_of
+from neurosal.saliency.windows import DIMS, Windows, all_finite, as_numpy, seeds_of
 
 PASSES = 8
 """Passes through the network from one batch of finished maps to the next, where there are more."""
@@ -216,7 +216,7 @@ class Job:
 
     def _note(self, maps: np.ndarray, here: object, found: dict) -> None:
         """Put a batch's maps and numbers in their places."""
-        maps[here] = found.pop("maps").cpu().numpy()
+        maps[here] = as_numpy(found.pop("maps"))
         for name, values in found.items():
             self._remember(name, here, values)
 
@@ -226,7 +226,7 @@ class Job:
             shape = self.shape[:1] if name == "target" else self.shape[:-2]
             missing = -1 if name == "target" else np.nan
             self.found[name] = np.full(shape, missing)
-        self.found[name][here] = values.cpu().numpy()
+        self.found[name][here] = as_numpy(values)
 
     def _targets(self, x: torch.Tensor, lengths: torch.Tensor | None, these: slice) -> torch.Tensor:
         """Class index of each sample of a batch."""
@@ -346,6 +346,7 @@ def recorded(value: object, default: object = None) -> object:
         return {name: recorded(part) for name, part in value.items()}
     if isinstance(value, str | bool | int | float | tuple):
         return value
+    value = as_numpy(value) if isinstance(value, torch.Tensor) else value
     return f"given, shape {tuple(np.shape(value))}, blake2b {_digest(value)}"
 
 

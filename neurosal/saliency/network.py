@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from neurosal.errors import ArgumentError
+from neurosal.models.scopes import without_autocast
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,7 +141,8 @@ def evaluating(network: Network) -> Iterator[None]:
     """Put every submodule in evaluation mode and ask no gradients of parameters; then undo both.
 
     A map needs the gradients of the input alone. cuDNN's recurrent layers refuse a backward pass
-    in evaluation mode, so cuDNN is off meanwhile.
+    in evaluation mode, so cuDNN is off meanwhile; so is ``torch.autocast``, which would take digits
+    off the maps.
 
     Parameters
     ----------
@@ -164,7 +166,7 @@ def evaluating(network: Network) -> Iterator[None]:
     before = [part.training for part in parts]
     learned = [p for m in network.modules for p in m.parameters() if p.requires_grad]
     try:
-        with ExitStack() as stack:
+        with without_autocast(network.device.type), ExitStack() as stack:
             if torch.cuda.is_available():
                 stack.enter_context(torch.backends.cudnn.flags(enabled=False))
             for part in parts:

@@ -49,7 +49,7 @@ class Windows:
         elif isinstance(x, list | tuple):
             x = _pad(x)
         elif isinstance(x, torch.Tensor):
-            x = x.detach().cpu().numpy()
+            x = as_numpy(x)
         self.values = x if hasattr(x, "shape") else np.asarray(x)
         self.shape = tuple(self.values.shape)
         if len(self.shape) != 3 or 0 in self.shape:
@@ -211,7 +211,7 @@ def seeds_of(x: torch.Tensor, lengths: torch.Tensor | None, *, seed: int) -> tup
     >>> seeds[0] == seeds[1]
     True
     """
-    rows = x.detach().cpu().numpy()
+    rows = as_numpy(x)
     ends = [x.shape[1]] * len(x) if lengths is None else lengths.tolist()
     return tuple(
         int.from_bytes(
@@ -219,6 +219,28 @@ def seeds_of(x: torch.Tensor, lengths: torch.Tensor | None, *, seed: int) -> tup
         )
         for row, end in zip(rows, ends, strict=True)
     )
+
+
+def as_numpy(x: torch.Tensor) -> np.ndarray:
+    """Copy a tensor to numpy; bfloat16, which numpy does not have, becomes float32.
+
+    Parameters
+    ----------
+    x : torch.Tensor
+        Any shape, on any device.
+
+    Returns
+    -------
+    numpy.ndarray
+        The same numbers.
+
+    Examples
+    --------
+    >>> as_numpy(torch.ones(2, dtype=torch.bfloat16)).dtype
+    dtype('float32')
+    """
+    x = x.detach().cpu()
+    return (x.float() if x.dtype == torch.bfloat16 else x).numpy()
 
 
 def _pad(sequences: Sequence) -> np.ndarray:

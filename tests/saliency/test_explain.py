@@ -284,6 +284,29 @@ def test_the_model_and_the_random_state_are_left_as_they_were():
     np.testing.assert_array_equal(explain(network, X, method="gradient", target=1), dropout_off)
 
 
+@pytest.mark.parametrize("name", METHODS)
+def test_autocast_around_it_changes_nothing(name):
+    torch.manual_seed(0)
+    network = build_network("input-cell-gru", n_features=N, n_classes=C, hidden_size=6).eval()
+    arguments = {"method": name, "target": 1, **OWN.get(name, {})}
+    expected = explain(network, X, **arguments)
+    with torch.autocast("cpu", torch.bfloat16):
+        xr.testing.assert_equal(explain(network, X, **arguments), expected)
+        assert torch.is_autocast_enabled("cpu")
+
+
+@pytest.mark.parametrize("name", ["gradient", "integrated_gradients", "lrp"])
+def test_networks_in_bfloat16_have_maps_of_float32(name):
+    torch.manual_seed(0)
+    network = build_network("input-cell-lstm", n_features=N, n_classes=C, hidden_size=6).eval()
+    expected = explain(network, X, method=name, target=1).values.ravel()
+    half = network.to(torch.bfloat16)
+    x = torch.as_tensor(X, dtype=torch.bfloat16)
+    maps = explain(half, x, method=name, target=1, baseline=torch.zeros_like(x[0]))
+    assert maps.dtype == np.float32
+    assert np.corrcoef(maps.values.ravel(), expected)[0, 1] > 0.99
+
+
 @pytest.mark.parametrize("batch_size", ["auto", 5])
 @pytest.mark.parametrize("method", ["gradient", "integrated_gradients", "occlusion"])
 def test_a_batch_that_does_not_fit_is_halved(method, batch_size):
