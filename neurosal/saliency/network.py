@@ -141,8 +141,8 @@ def evaluating(network: Network) -> Iterator[None]:
     """Put every submodule in evaluation mode and ask no gradients of parameters; then undo both.
 
     A map needs the gradients of the input alone. cuDNN's recurrent layers refuse a backward pass
-    in evaluation mode, so cuDNN is off meanwhile; so is ``torch.autocast``, which would take digits
-    off the maps.
+    in evaluation mode, so cuDNN is off meanwhile; so are ``torch.autocast``, which would take
+    digits off the maps, and ``torch.inference_mode``, in which there are no gradients.
 
     Parameters
     ----------
@@ -166,7 +166,11 @@ def evaluating(network: Network) -> Iterator[None]:
     before = [part.training for part in parts]
     learned = [p for m in network.modules for p in m.parameters() if p.requires_grad]
     try:
-        with without_autocast(network.device.type), ExitStack() as stack:
+        with (
+            without_autocast(network.device.type),
+            torch.inference_mode(False),
+            ExitStack() as stack,
+        ):
             if torch.cuda.is_available():
                 stack.enter_context(torch.backends.cudnn.flags(enabled=False))
             for part in parts:

@@ -186,7 +186,10 @@ def expected_gradients(
     generators, total = _generators(score), torch.zeros_like(x)
     for n_draws, rows in passes(n_samples, len(x), score.rows, x.device):
         start = _draw_baselines(score, x, generators, n_draws, background)
-        shares = [[torch.rand((), generator=g).item() for g in generators] for _ in range(n_draws)]
+        shares = [
+            [torch.rand((), dtype=torch.float32, generator=g).item() for g in generators]
+            for _ in range(n_draws)
+        ]
         share = torch.tensor(shares, dtype=x.dtype, device=x.device).view(-1, 1, 1)
         way = x.repeat(n_draws, 1, 1) - start
         slopes = input_gradient(score, start + share * way, rows)
