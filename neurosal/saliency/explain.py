@@ -81,6 +81,12 @@ def explain(
         ``completeness_error``). The attributes record every argument that shaped the maps. If the
         work is interrupted, samples not done are NaN and the attribute ``interrupted`` is true.
 
+    Warns
+    -----
+    UserWarning
+        If the work is interrupted, or the first sample's score is another by itself than among
+        the others (a module that draws noise or mixes the samples of a batch).
+
     Raises
     ------
     ArgumentError
@@ -110,8 +116,9 @@ def explain(
     job = Job(windows, network, chosen, arguments, labels, absent, output, at, seed, shown=shown)
     with evaluating(network):
         rows = job.rows() if batch_size == "auto" else batch_size
-        maps = _storage(out, job.shape, network.dtype)
+        maps, alone = _storage(out, job.shape, network.dtype), job.score_alone()
         done = in_batches(n, rows, job.filler(maps), shown=shown, samples_of=job.samples_of)
+    job.check_score(alone)
     if done < n:
         maps[done:] = np.nan
         warnings.warn("explain was interrupted: samples not done are NaN.", stacklevel=2)

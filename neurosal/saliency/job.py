@@ -1,5 +1,6 @@
 """The work behind :func:`neurosal.saliency.explain.explain`: batch by batch, then the labels."""
 
+import warnings
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -19,6 +20,8 @@ from neurosal.saliency.windows import DIMS, Windows, all_finite, as_numpy, seeds
 
 PASSES = 8
 """Passes through the network from one batch of finished maps to the next, where there are more."""
+UNLIKE = 0.02
+"""Difference of two scores of one sample, in the largest score, that rounding does not make."""
 
 
 @dataclass(eq=False)
@@ -88,6 +91,31 @@ class Job:
         rows = rows_that_fit(score, x, device=self.network.device)
         self.count.clear()
         return rows
+
+    def score_alone(self) -> float:
+        """Score of the first sample by itself, after its last step or the one asked for."""
+        x, score = self.question(0, 1, rows=1)
+        at = "end" if self.at == "all" else self.at
+        with torch.no_grad():
+            return float(replace(score, at=at, count=Counter())(x))
+
+    def check_score(self, alone: float) -> None:
+        """Warn if the first sample's score is another among the other samples.
+
+        Parameters
+        ----------
+        alone : float
+            What :meth:`score_alone` gave.
+        """
+        scores = self.found.get("score", np.empty((0, 1)))
+        known = scores[:1][np.isfinite(scores[:1])]
+        if known.size and abs(known[-1] - alone) > UNLIKE * np.nanmax(np.abs(scores)):
+            warnings.warn(
+                f"The first sample's score is {alone:.4g} by itself and {known[-1]:.4g} among the "
+                "others: it depends on chance or on the samples beside it, and so do the maps. "
+                "Explain a network that takes each sample for itself.",
+                stacklevel=3,
+            )
 
     def samples_of(self, rows: int) -> int:
         """How many samples to begin together: some passes' worth, so that work is often saved.

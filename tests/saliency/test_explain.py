@@ -325,6 +325,29 @@ def test_networks_in_bfloat16_have_maps_of_float32(name):
     assert np.corrcoef(maps.values.ravel(), expected)[0, 1] > 0.99
 
 
+class Company(Toy):
+    def forward(self, x, lengths=None, steps=False):
+        return super().forward(x - x.mean(dim=0), lengths, steps)
+
+
+class Chance(Toy):
+    def forward(self, x, lengths=None, steps=False):
+        return super().forward(x, lengths, steps) + torch.rand(())
+
+
+@pytest.mark.parametrize("at", ["end", "all", 2])
+@pytest.mark.parametrize("method", ["gradient", "occlusion"])
+@pytest.mark.parametrize("kind", [Company, Chance, Toy])
+def test_scores_that_depend_on_chance_or_company_are_told(kind, method, at):
+    torch.manual_seed(0)
+    network = kind().double().eval()
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        explain(network, X, method=method, target=1, at=at)
+    assert [str(w.message)[:24] for w in told] == ["The first sample's score"] * (kind is not Toy)
+    assert all(w.filename == __file__ for w in told)
+
+
 @pytest.mark.parametrize("batch_size", ["auto", 5])
 @pytest.mark.parametrize("method", ["gradient", "integrated_gradients", "occlusion"])
 def test_a_batch_that_does_not_fit_is_halved(method, batch_size):
