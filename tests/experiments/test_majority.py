@@ -219,6 +219,7 @@ def test_quick_majority_has_the_order_of_the_thesis(tmp_path):
     trained = table.drop(index="-", level="cell")
     assert set(trained.index) == {(cell, method) for cell in CELLS for method in METHODS}
     assert trained["learned"].all()
+    assert trained["accuracy"].min() > 0.83
     figures = {path.name for path in (tmp_path / "figures").iterdir()}
     assert {"cosine_mnist.png", "maps_mnist_fake-last.png"} <= figures
     assert "| 1 of 1 |" in page.read_text()
