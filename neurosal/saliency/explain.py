@@ -84,8 +84,8 @@ def explain(
     Warns
     -----
     UserWarning
-        If the work is interrupted, or the first sample's score is another by itself than among
-        the others (a module that draws noise or mixes the samples of a batch).
+        If the work is interrupted, or, with ``batch_size="auto"``, the first sample's score is
+        another by itself than among the others (a module that draws noise or mixes samples).
 
     Raises
     ------
@@ -116,9 +116,9 @@ def explain(
     job = Job(windows, network, chosen, arguments, labels, absent, output, at, seed, shown=shown)
     with evaluating(network):
         rows = job.rows() if batch_size == "auto" else batch_size
-        maps, alone = _storage(out, job.shape, network.dtype), job.score_alone()
+        maps = _storage(out, job.shape, network.dtype)
         done = in_batches(n, rows, job.filler(maps), shown=shown, samples_of=job.samples_of)
-    job.check_score(alone)
+    job.check_score()
     if done < n:
         maps[done:] = np.nan
         warnings.warn("explain was interrupted: samples not done are NaN.", stacklevel=2)

@@ -48,6 +48,8 @@ class Job:
         Numbers found out for each sample.
     count : collections.Counter
         Samples sent through the network.
+    alone : float
+        Score of the first sample by itself; NaN before :meth:`rows` is asked for.
     shown : Progress
         Where the progress is shown.
 
@@ -75,6 +77,7 @@ class Job:
     seed: int
     found: dict = field(default_factory=dict)
     count: Counter = field(default_factory=Counter)
+    alone: float = np.nan
     shown: Progress = field(default_factory=lambda: Progress(0, "maps", enabled=False))
 
     @property
@@ -84,36 +87,29 @@ class Job:
         return (n, steps, steps, regions) if self.at == "all" else (n, steps, regions)
 
     def rows(self) -> int:
-        """How many samples a pass can take."""
+        """How many samples a pass can take; notes the first one's score by itself."""
         x, score = self.question(0, 1, rows=1)
         if self.at == "all":
             score = replace(score, at=0)
-        rows = rows_that_fit(score, x, device=self.network.device)
+
+        def noted(x: torch.Tensor) -> torch.Tensor:
+            """Score the sample."""
+            scores = score(x)
+            self.alone = scores.item()
+            return scores
+
+        rows = rows_that_fit(noted, x, device=self.network.device)
         self.count.clear()
         return rows
 
-    def score_alone(self) -> float:
-        """Score of the first sample by itself, after its last step or the one asked for."""
-        x, score = self.question(0, 1, rows=1)
-        at = "end" if self.at == "all" else self.at
-        with torch.no_grad():
-            return float(replace(score, at=at, count=Counter())(x))
-
-    def check_score(self, alone: float) -> None:
-        """Warn if the first sample's score is another among the other samples.
-
-        Parameters
-        ----------
-        alone : float
-            What :meth:`score_alone` gave.
-        """
-        scores = self.found.get("score", np.empty((0, 1)))
-        known = scores[:1][np.isfinite(scores[:1])]
-        if known.size and abs(known[-1] - alone) > UNLIKE * np.nanmax(np.abs(scores)):
+    def check_score(self) -> None:
+        """Warn if the first sample's score is another among the other samples."""
+        scores = self.found.get("score", np.empty(0))
+        if scores.size and abs(scores.flat[0] - self.alone) > UNLIKE * np.nanmax(np.abs(scores)):
             warnings.warn(
-                f"The first sample's score is {alone:.4g} by itself and {known[-1]:.4g} among the "
-                "others: it depends on chance or on the samples beside it, and so do the maps. "
-                "Explain a network that takes each sample for itself.",
+                f"The first sample's score is {self.alone:.4g} by itself and {scores.flat[0]:.4g} "
+                "among the others: it depends on chance or on the samples beside it, and so do the "
+                "maps. Explain a network that takes each sample for itself.",
                 stacklevel=3,
             )
 
