@@ -99,7 +99,7 @@ def prefix_pool_projected(
     Projects first, hop by hop (``Y_k = x W_k^T``), and sums the hops' prefix means of ``Y_k``:
     the same result as ``prefix_pool(..., readout="flatten") @ weight.T`` in memory of at most
     ``batch * time * hops * outputs`` instead of ``batch * time * hops * features`` numbers, made
-    in blocks of 4 MB.
+    block by block (4 MB on a CPU).
 
     Parameters
     ----------
