@@ -62,6 +62,10 @@ TABLES: dict[str, tuple[str, Callable[[pd.DataFrame], str]]] = {
     "mnist-rows": ("mnist", partial(digit_scores, steps="rows")),
     "mnist-columns": ("mnist", partial(digit_scores, steps="columns")),
     "majority-mnist": ("majority", partial(majority_scores, dataset="mnist")),
+    "majority-sequences": (
+        "majority",
+        partial(majority_scores, dataset="mnist", folds="sequences"),
+    ),
     "majority-quick": ("majority-quick", partial(majority_scores, dataset="mnist")),
     "majority-fashion": ("majority", partial(majority_scores, dataset="fashion_mnist")),
     "majority-places": ("majority", partial(majority_places, dataset="mnist")),

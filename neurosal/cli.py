@@ -303,12 +303,16 @@ def reproduce(
         Path | None,
         typer.Option(help="Folder with mnist and fashion_mnist as idx files; else NEUROSAL_DATA."),
     ] = None,
+    folds: Annotated[
+        str | None,
+        typer.Option(help="majority: leave out images (the default), or sequences as published."),
+    ] = None,
     out: Out = Path("neurosal-reproduce"),
 ) -> None:
     """Repeat a published experiment, its numbers beside ours."""
     from neurosal.experiments import reproduce as run_experiment
 
-    table = run_experiment(experiment, out=out, quick=quick, seeds=seeds, data=data)
+    table = run_experiment(experiment, out=out, quick=quick, seeds=seeds, data=data, folds=folds)
     print(table.read_text(encoding="utf-8"))
     print(f"table              {table}")
 

@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from neurosal.errors import check_one_of
 from neurosal.experiments.image_sets import IMAGE_SETS, N_CLASSES, SIDE
-from neurosal.experiments.majority_data import N_FOLDS, N_IMAGES, STEP_COLUMNS, Sequences
+from neurosal.experiments.majority_data import FOLDS, N_FOLDS, N_IMAGES, STEP_COLUMNS, Sequences
 from neurosal.experiments.majority_reports import write_majority_page, write_majority_results
 from neurosal.experiments.majority_runs import (
     COLUMNS,
@@ -28,10 +29,10 @@ from neurosal.experiments.majority_runs import (
 )
 from neurosal.experiments.majority_setups import CELLS, EPOCHS, LEARNING_RATE, METHODS
 from neurosal.experiments.resuming import keep_maps, note_settings, work_through
-from neurosal.experiments.tables import INPUT, append_rows, finished_keys, read_rows
+from neurosal.experiments.tables import append_rows, finished_keys, read_rows
 from neurosal.progress import say
 
-N_TRAIN = 60000 * (N_FOLDS - 1) // N_FOLDS
+N_TRAIN = {"images": 60000 * (N_FOLDS - 1) // N_FOLDS, "sequences": 60000}
 N_TEST = 10000
 QUICK_TRAIN = 15000
 QUICK_TEST = 500
@@ -45,7 +46,11 @@ TRIAL_TEST = 20
 
 
 def plan_majority(
-    *, quick: bool = False, seeds: int = 5, data: str | Path | None = None
+    *,
+    quick: bool = False,
+    seeds: int = 5,
+    data: str | Path | None = None,
+    folds: str = "images",
 ) -> list[MajorityRun]:
     """List the cells to train.
 
@@ -57,26 +62,35 @@ def plan_majority(
         How many seeds, each with a fold of its own left out; one if cut.
     data : path-like, optional
         Folder of the images.
+    folds : {'images', 'sequences'}
+        What is left out, see :class:`~neurosal.experiments.majority_runs.MajorityRun`.
 
     Returns
     -------
     list of MajorityRun
         Seed by seed, so that a stopped experiment has whole tables of fewer seeds.
 
+    Raises
+    ------
+    ArgumentError
+        If ``folds`` is unknown.
+
     Examples
     --------
     >>> len(plan_majority(seeds=7)), len(plan_majority(quick=True))
     (126, 9)
     """
+    check_one_of("folds", folds, FOLDS)
     methods = tuple(METHODS)
     if not quick:
         return [
-            MajorityRun(dataset, cell, methods, seed, data)
+            MajorityRun(dataset, cell, methods, seed, data, folds=folds)
             for seed in range(seeds)
             for dataset in IMAGE_SETS
             for cell in CELLS
         ]
     cuts = {"n_train": QUICK_TRAIN, "n_test": QUICK_TEST, "learning_rate": QUICK_RATE}
+    cuts["folds"] = folds
     return [
         MajorityRun("mnist", cell, methods, 0, data, max_epochs=quick_epochs(cell), **cuts)
         for cell in CELLS
@@ -118,7 +132,8 @@ def describe_cuts() -> str:
     'quick: MNIST only; one seed; ...'
     """
     return (
-        f"quick: MNIST only; one seed; {QUICK_TRAIN} training sequences instead of {N_TRAIN}; "
+        f"quick: MNIST only; one seed; {QUICK_TRAIN} training sequences instead of "
+        f"{N_TRAIN['images']} (folds of sequences: {N_TRAIN['sequences']}); "
         f"{QUICK_EPOCHS} epochs ({QUICK_CONVOLUTION_EPOCHS} for cells with convolutions) instead "
         f"of {EPOCHS}, at a learning rate of {QUICK_RATE:g} instead of {LEARNING_RATE:g}; maps and "
         f"accuracy of {QUICK_TEST} test sequences instead of {N_TEST}. Accuracies are lower for it."
@@ -147,7 +162,7 @@ def estimate_seconds(runs: Sequence[MajorityRun]) -> float:
     total = 0.0
     for run in runs:
         epoch, maps = measured[run.cell]
-        total += (run.max_epochs or EPOCHS) * (run.n_train or N_TRAIN) * epoch
+        total += (run.max_epochs or EPOCHS) * (run.n_train or N_TRAIN[run.folds]) * epoch
         total += (run.n_test or N_TEST) * sum(maps[method] for method in run.methods)
     return total
 
@@ -176,6 +191,7 @@ def reproduce_majority(
     quick: bool = False,
     seeds: int = 5,
     data: str | Path | None = None,
+    folds: str = "images",
     plan: Sequence[MajorityRun] | None = None,
 ) -> Path:
     """Run the thesis's experiment [1]_.
@@ -192,6 +208,9 @@ def reproduce_majority(
         How many seeds; seven leave out every fold once.
     data : path-like, optional
         Folder of the images.
+    folds : {'images', 'sequences'}
+        What is left out: ``'images'``, none of which is tested and learned, or ready-made
+        ``'sequences'``, as in the thesis.
     plan : sequence of MajorityRun, optional
         Other runs than those of :func:`plan_majority`.
 
@@ -212,7 +231,8 @@ def reproduce_majority(
     ...     reproduce_majority(out=Path(folder), plan=[]).name
     'majority.md'
     """
-    runs = plan_majority(quick=quick, seeds=seeds, data=data) if plan is None else list(plan)
+    options = {"quick": quick, "seeds": seeds, "data": data, "folds": folds}
+    runs = plan_majority(**options) if plan is None else list(plan)
     path = out / "majority.csv"
     for dataset, folder, n_test in dict.fromkeys((r.dataset, r.data, r.n_test) for r in runs):
         sequences_of_test(dataset, folder, n_test)  # Lacking images are told before all else.
@@ -224,7 +244,7 @@ def reproduce_majority(
     def do(run: MajorityRun) -> pd.DataFrame:
         """Write what was done before, then do a run."""
         write_majority_page(out)
-        return keep_maps(out, run, run_majority, shared=f"{run.dataset}_{INPUT}")
+        return keep_maps(out, run, run_majority, shared=run.input_name)
 
     work_through(
         path, runs, columns=COLUMNS, keys=KEYS, estimate=estimate_seconds, do=do, describe=_line
@@ -254,16 +274,16 @@ def settings_digest() -> str:
 
 def _add_references(path: Path, runs: Sequence[MajorityRun]) -> None:
     """Add the random and the oracle row of every data set and seed."""
-    done = finished_keys(read_rows(path, COLUMNS), ["dataset", "seed", "cell"])
-    asked = dict.fromkeys((run.dataset, run.seed, run.data, run.n_test) for run in runs)
-    for dataset, seed, data, n_test in asked:
-        if (dataset, seed, "-") not in done:
-            append_rows(path, reference_rows(dataset, seed=seed, data=data, n_test=n_test))
+    done = finished_keys(read_rows(path, COLUMNS), ["dataset", "folds", "seed", "cell"])
+    for asked, run in {(run.dataset, run.folds, run.seed): run for run in runs}.items():
+        if (*asked, "-") not in done:
+            append_rows(path, reference_rows(run))
 
 
 def _line(run: MajorityRun, table: pd.DataFrame) -> str:
     """Sum a run up in a line."""
     scores = ", ".join(f"{row.method} {row.cosine:.3f}" for row in table.itertuples())
     accuracy = table["accuracy"].iloc[0]
-    text = f"{run.dataset}, {run.cell}, seed {run.seed}: accuracy {accuracy:.1%}, cosine {scores}"
+    text = f"{run.dataset}, {run.cell}, folds of {run.folds}, seed {run.seed}: "
+    text += f"accuracy {accuracy:.1%}, cosine {scores}"
     return text if table["learned"].iloc[0] else text + ", not learned"

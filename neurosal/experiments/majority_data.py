@@ -22,6 +22,8 @@ from neurosal.experiments.image_sets import Images
 N_IMAGES = 3
 STEP_COLUMNS = 7
 N_FOLDS = 7
+#: What folds are made of: images, none of which is tested and learned, or the thesis's sequences.
+FOLDS = ("images", "sequences")
 
 
 class Sequences(NamedTuple):
@@ -150,6 +152,53 @@ def leave_fold_out(images: Images, *, fold: int, seed: int = 0) -> tuple[Images,
     folds = StratifiedKFold(N_FOLDS, shuffle=True, random_state=seed)
     train, held_out = list(folds.split(images.y, images.y))[fold]
     return Images(images.x[train], images.y[train]), Images(images.x[held_out], images.y[held_out])
+
+
+def leave_sequences_out(
+    train: Images, test: Images, *, fold: int, seed: int = 0
+) -> tuple[Sequences, Sequences]:
+    """Split ready-made sequences as the thesis [1]_ does: their images are in several folds.
+
+    The sequences are made of four fifths of the training images, of the last fifth, and of the
+    test images, each of its own; then all are shared out to seven folds. So six sevenths of all
+    images' sequences are learned, and a tested sequence's images were seen in others.
+
+    Parameters
+    ----------
+    train, test : Images
+        The two parts of the set.
+    fold : int
+        Which of the seven folds to leave out.
+    seed : int
+        Of the sequences and the folds.
+
+    Returns
+    -------
+    tuple of Sequences and Sequences
+        Six sevenths to train on, and the fold. ``sources`` count the test images after the
+        training images.
+
+    References
+    ----------
+    .. [1] Chormai (2018), Designing Recurrent Neural Networks for Explainability. Master's
+       thesis, Technische Universität Berlin.
+
+    Examples
+    --------
+    >>> images = Images(np.zeros((100, 28, 28), dtype=np.uint8), np.arange(100) % 10)
+    >>> test = Images(images.x[:40], images.y[:40])
+    >>> [len(part.y) for part in leave_sequences_out(images, test, fold=6)]
+    [120, 20]
+    """
+    cut = len(train.y) * 4 // 5
+    parts = [Images(train.x[:cut], train.y[:cut]), Images(train.x[cut:], train.y[cut:]), test]
+    made = [make_majority(part, seed=seed + place) for place, part in enumerate(parts)]
+    starts = (0, cut, len(train.y))
+    made = [one._replace(sources=one.sources + s) for one, s in zip(made, starts, strict=True)]
+    joined = Sequences(*(np.concatenate(values) for values in zip(*made, strict=True)))
+    folds = StratifiedKFold(N_FOLDS, shuffle=True, random_state=seed)
+    learned, left = list(folds.split(joined.y, joined.y))[fold]
+    return tuple(Sequences(*(values[rows] for values in joined)) for rows in (learned, left))
 
 
 def image_relevance(maps: np.ndarray) -> np.ndarray:

@@ -10,16 +10,18 @@ from matplotlib.figure import Figure
 
 from neurosal.experiments.image_sets import IMAGE_SETS, SIDE
 from neurosal.experiments.majority_data import N_IMAGES, STEP_COLUMNS
-from neurosal.experiments.majority_runs import COLUMNS, PLACES
+from neurosal.experiments.majority_runs import COLUMNS, PLACES, MajorityRun
 from neurosal.experiments.majority_setups import CELLS, LEARNED, METHODS
-from neurosal.experiments.tables import INPUT, markdown_table, mean_and_spread, read_rows
+from neurosal.experiments.tables import markdown_table, mean_and_spread, read_rows
 from neurosal.reporting.style import INK, colour_of, new_figure, robust_limit, styled
 
 INTRODUCTION = f"""# The majority problem
 
 Of three images side by side two are of one class, and the class is asked for. Cosine between the
 importance of the three images and the mask of the two, averaged over test sequences; then mean ±
-standard deviation over seeds, each with another fold left out of training. SA: squared gradient;
+standard deviation over seeds, each with another fold left out of training. Folds of images: no
+tested image is learned. Folds of sequences: as in the thesis, ready-made sequences are left out,
+whose images are learned in others. SA: squared gradient;
 GB: guided backpropagation; DTD: deep Taylor decomposition; LRP: alpha 1.5, beta 0.5. Numbers in
 brackets are the thesis's, cosines read off its plots to about .01. `random` are maps of uniform
 random numbers: **importance spread evenly scores .82**, so less than that says that a map favours
@@ -43,21 +45,28 @@ def majority_markdown(table: pd.DataFrame) -> str:
 
     Examples
     --------
-    >>> row = {"dataset": "mnist", "cell": "-", "method": "random", "cosine": 0.7, "seed": 0}
+    >>> row = {"dataset": "mnist", "folds": "images", "cell": "-", "method": "random"}
+    >>> row |= {"cosine": 0.7, "seed": 0}
     >>> "0.700" in majority_markdown(pd.DataFrame([row]).reindex(columns=list(COLUMNS)))
     True
     """
     text = [INTRODUCTION]
-    for dataset in table["dataset"].unique():
-        text.append(f"\n## {IMAGE_SETS[dataset].title}\n\n{majority_scores(table, dataset)}")
-        places = majority_places(table, dataset)
+    for dataset, folds in table[["dataset", "folds"]].drop_duplicates().itertuples(index=False):
+        scores = majority_scores(table, dataset, folds=folds)
+        text.append(f"\n## {_title(dataset, folds)}\n\n{scores}")
+        places = majority_places(table, dataset, folds=folds)
         if places:
             text.append("\nMean share of relevance on the first, second and third image, in %:\n\n")
             text.append(places)
     return "".join(text)
 
 
-def majority_scores(table: pd.DataFrame, dataset: str) -> str:
+def _title(dataset: str, folds: str) -> str:
+    """Head a table or figure."""
+    return f"{IMAGE_SETS[dataset].title}, folds of {folds}"
+
+
+def majority_scores(table: pd.DataFrame, dataset: str, *, folds: str = "images") -> str:
     """Lay out accuracy and cosines of the cells on a data set, the thesis's in brackets.
 
     Parameters
@@ -66,6 +75,8 @@ def majority_scores(table: pd.DataFrame, dataset: str) -> str:
         As for :func:`majority_markdown`.
     dataset : {'mnist', 'fashion_mnist'}
         Which images.
+    folds : {'images', 'sequences'}
+        What was left out.
 
     Returns
     -------
@@ -74,16 +85,17 @@ def majority_scores(table: pd.DataFrame, dataset: str) -> str:
 
     Examples
     --------
-    >>> row = {"dataset": "mnist", "cell": "-", "method": "random", "cosine": 0.7, "seed": 0}
+    >>> row = {"dataset": "mnist", "folds": "images", "cell": "-", "method": "random"}
+    >>> row |= {"cosine": 0.7, "seed": 0}
     >>> table = pd.DataFrame([row]).reindex(columns=list(COLUMNS))
     >>> majority_scores(table, "mnist").splitlines()[-1]
     '| random | - | - | - | 0.700 | 0.700 | 0.700 | 0.700 |'
     """
-    part = table[table["dataset"] == dataset]
+    part = table[(table["dataset"] == dataset) & (table["folds"] == folds)]
     return markdown_table([_scores(part, cell) for cell in _cells(part)])
 
 
-def majority_places(table: pd.DataFrame, dataset: str) -> str:
+def majority_places(table: pd.DataFrame, dataset: str, *, folds: str = "images") -> str:
     """Lay out on which of the three images the cells' relevance lies.
 
     Parameters
@@ -92,6 +104,8 @@ def majority_places(table: pd.DataFrame, dataset: str) -> str:
         As for :func:`majority_markdown`.
     dataset : {'mnist', 'fashion_mnist'}
         Which images.
+    folds : {'images', 'sequences'}
+        What was left out.
 
     Returns
     -------
@@ -103,7 +117,7 @@ def majority_places(table: pd.DataFrame, dataset: str) -> str:
     >>> majority_places(pd.DataFrame(columns=list(COLUMNS)), "mnist")
     ''
     """
-    part = table[table["dataset"] == dataset]
+    part = table[(table["dataset"] == dataset) & (table["folds"] == folds)]
     return markdown_table([_places(part, cell) for cell in _cells(part) if cell in CELLS])
 
 
@@ -348,29 +362,32 @@ def write_majority_results(out: Path) -> Path:
     """
     path, table = write_majority_page(out), read_rows(out / "majority.csv", COLUMNS)
     folder = out / "figures"
-    for dataset, part in table[table["cell"] != "-"].groupby("dataset"):
+    for (dataset, folds), part in table.groupby(["dataset", "folds"]):
         folder.mkdir(exist_ok=True)
-        title = IMAGE_SETS[dataset].title
-        rows = table[table["dataset"] == dataset]
-        plot_cosines(rows, title=title).savefig(folder / f"cosine_{dataset}.png")
-        for number, fake in enumerate(("last", "middle", "first")):
-            x, maps = _example_maps(out / "maps", part, number)
+        title, ending = _title(dataset, folds), "" if folds == "images" else f"_{folds}"
+        plot_cosines(part, title=title).savefig(folder / f"cosine_{dataset}{ending}.png")
+        trained = part[part["cell"] != "-"]
+        first = trained[trained["seed"] == trained["seed"].min()]
+        for number, fake in enumerate(("last", "middle", "first") if len(first) else ()):
+            x, maps = _example_maps(out / "maps", first, number)
             heading = f"{title}, the fake is {fake}; every map has its own colours"
             figure = plot_examples(x, maps, title=heading)
-            figure.savefig(folder / f"maps_{dataset}_fake-{fake}.png")
+            figure.savefig(folder / f"maps_{dataset}_fake-{fake}{ending}.png")
     return path
 
 
 def _example_maps(
     folder: Path, part: pd.DataFrame, number: int
 ) -> tuple[np.ndarray, dict[tuple[str, str], np.ndarray]]:
-    """Read one example and its maps made by the first seed of each cell."""
-    maps, dataset = {}, part["dataset"].iloc[0]
-    for cell in CELLS:
-        own = part[part["cell"] == cell]
-        for method in METHODS:
-            seeds = own.loc[own["method"] == method, "seed"]
-            for seed in sorted(seeds)[:1]:
-                path = folder / f"{dataset}_{cell}_{seed}_{method}.npy"
-                maps[cell, method] = np.load(path, allow_pickle=False)[number]
-    return np.load(path.with_name(f"{dataset}_{INPUT}.npy"), allow_pickle=False)[number], maps
+    """Read one example and its maps, the cells in the thesis's order."""
+    maps = {}
+    order = part.sort_values("cell", key=lambda cells: cells.map(list(CELLS).index), kind="stable")
+    for row in order.itertuples():
+        run = MajorityRun(row.dataset, row.cell, (), row.seed, folds=row.folds)
+        maps[row.cell, row.method] = _example(folder / f"{run.name}_{row.method}.npy", number)
+    return _example(folder / f"{run.input_name}.npy", number), maps
+
+
+def _example(path: Path, number: int) -> np.ndarray:
+    """Read one of a file's examples."""
+    return np.load(path, allow_pickle=False)[number]

@@ -15,6 +15,7 @@ from neurosal.experiments.majority_data import (
     Sequences,
     image_relevance,
     leave_fold_out,
+    leave_sequences_out,
     majority_cosine,
     make_majority,
 )
@@ -33,6 +34,7 @@ COLUMNS = (
     "accuracy",
     "cosine",
     "seed",
+    "folds",
     "fold",
     *PLACES,
     "no_relevance",
@@ -47,8 +49,8 @@ COLUMNS = (
     "seconds",
 )
 #: What tells rows apart.
-KEYS = ("dataset", "cell", "method", "seed")
-#: The test sequences are the same for all cells and seeds.
+KEYS = ("dataset", "cell", "method", "folds", "seed")
+#: The test sequences are the same for all cells and seeds, unless folds are of sequences.
 TEST_SEED = 3
 
 
@@ -72,6 +74,10 @@ class MajorityRun:
         Fewer epochs and sequences than in the thesis.
     learning_rate : float, optional
         Another than the thesis's.
+    folds : {'images', 'sequences'}
+        ``'images'``: sequences of six sevenths of the training images are learned, those of the
+        test images are tested. ``'sequences'``: as in the thesis, see
+        :func:`~neurosal.experiments.majority_data.leave_sequences_out`.
 
     Examples
     --------
@@ -89,15 +95,26 @@ class MajorityRun:
     n_train: int | None = None
     n_test: int | None = None
     learning_rate: float | None = None
+    folds: str = "images"
 
     @property
     def name(self) -> str:
         """The run's name, fit for a file."""
-        return f"{self.dataset}_{self.cell}_{self.seed}"
+        return self._named(self.cell)
+
+    @property
+    def input_name(self) -> str:
+        """Name of the example sequences, the same for runs that are tested on the same ones."""
+        return f"{self.dataset}_{INPUT}" if self.folds == "images" else self._named(INPUT)
+
+    def _named(self, what: str) -> str:
+        """Name what the run makes."""
+        ending = "" if self.folds == "images" else f"_{self.folds}"
+        return f"{self.dataset}_{what}_{self.seed}{ending}"
 
     @property
     def fold(self) -> int:
-        """Which seventh of the training images is left out."""
+        """Which seventh is left out."""
         return self.seed % N_FOLDS
 
     def row(self, method: str) -> dict:
@@ -114,7 +131,8 @@ class MajorityRun:
             The columns that tell it from other rows, and the thesis's numbers.
         """
         row = {"dataset": self.dataset, "cell": self.cell, "method": method, "seed": self.seed}
-        return row | {"fold": self.fold} | published_scores(self.dataset, self.cell, method)
+        row |= {"folds": self.folds, "fold": self.fold}
+        return row | published_scores(self.dataset, self.cell, method)
 
 
 def run_majority(
@@ -152,8 +170,7 @@ def run_majority(
     >>> MajorityRun("mnist", "Deep", tuple(METHODS), seed=0).methods
     ('SA', 'GB', 'DTD', 'LRP')
     """
-    train, held_out = training_sequences(run)
-    test = sequences_of_test(run.dataset, run.data, run.n_test)
+    train, held_out, test = sequences_of(run)
     classifier = CELLS[run.cell].classifier(
         seed=run.seed,
         max_epochs=run.max_epochs,
@@ -179,31 +196,40 @@ def run_majority(
     return as_columns(rows, COLUMNS, flags=("learned",)), maps
 
 
-def training_sequences(run: MajorityRun) -> tuple[Sequences, Sequences]:
-    """Make the sequences to train on, and those of the fold left out.
+def sequences_of(run: MajorityRun) -> tuple[Sequences, Sequences, Sequences]:
+    """Make the sequences to train on, those of the fold left out, and those to test on.
 
     Parameters
     ----------
     run : MajorityRun
-        What is asked for; ``n_train`` takes the first images of the training folds.
+        What is asked for; ``n_train`` takes the first images, or sequences, of the training folds.
 
     Returns
     -------
-    tuple of Sequences and Sequences
-        All made of their own images.
+    tuple of three Sequences
+        Each made of its own images; the last two are the same if the folds are of sequences.
 
     Examples
     --------
-    >>> training_sequences(MajorityRun("mnist", "Deep", ("SA",), seed=0, data="nowhere"))
+    >>> sequences_of(MajorityRun("mnist", "Deep", ("SA",), seed=0, data="nowhere"))
     Traceback (most recent call last):
         ...
     neurosal.errors.DataError: nowhere is no folder. ...
     """
-    images, _ = _images(run.dataset, run.data)
+    images, test_images = _images(run.dataset, run.data)
+    if run.folds == "sequences":
+        train, test = leave_sequences_out(images, test_images, fold=run.fold)
+        test = _first(test, run.n_test)
+        return _first(train, run.n_train), test, test
     train, held_out = leave_fold_out(images, fold=run.fold)
-    train = Images(train.x[: run.n_train], train.y[: run.n_train])
-    held_out = Images(held_out.x[: run.n_test], held_out.y[: run.n_test])
-    return make_majority(train, seed=run.seed), make_majority(held_out, seed=run.seed)
+    made = (_first(train, run.n_train), _first(held_out, run.n_test))
+    test = sequences_of_test(run.dataset, run.data, run.n_test)
+    return *(make_majority(part, seed=run.seed) for part in made), test
+
+
+def _first(samples: Images | Sequences, n: int | None) -> Images | Sequences:
+    """Take the first samples, or all."""
+    return type(samples)(*(part[:n] for part in samples))
 
 
 @cache
@@ -232,7 +258,7 @@ def sequences_of_test(dataset: str, data: str | Path | None, n_test: int | None)
     neurosal.errors.DataError: nowhere is no folder. ...
     """
     _, test = _images(dataset, data)
-    return Sequences(*(part[:n_test] for part in make_majority(test, seed=TEST_SEED)))
+    return _first(make_majority(test, seed=TEST_SEED), n_test)
 
 
 def explain_majority(
@@ -325,21 +351,13 @@ def example_indices(majority: np.ndarray) -> np.ndarray:
     return np.array([int(np.argmin(majority[:, place])) for place in (2, 1, 0)])
 
 
-def reference_rows(
-    dataset: str, *, seed: int, data: str | Path | None = None, n_test: int | None = None
-) -> pd.DataFrame:
+def reference_rows(run: MajorityRun) -> pd.DataFrame:
     """Score maps of uniform random numbers, and maps that are the majority mask itself.
 
     Parameters
     ----------
-    dataset : {'mnist', 'fashion_mnist'}
-        Which images.
-    seed : int
-        Of the random maps.
-    data : path-like, optional
-        Folder of the images.
-    n_test : int, optional
-        Fewer test sequences.
+    run : MajorityRun
+        Whose test sequences to score them on; its seed is that of the random maps.
 
     Returns
     -------
@@ -348,16 +366,18 @@ def reference_rows(
 
     Examples
     --------
-    >>> reference_rows("mnist", seed=0, data="nowhere")
+    >>> reference_rows(MajorityRun("mnist", "Deep", (), seed=0, data="nowhere"))
     Traceback (most recent call last):
         ...
     neurosal.errors.DataError: nowhere is no folder. ...
     """
-    test = sequences_of_test(dataset, data, n_test)
-    uniform = np.random.default_rng([seed, 1]).random(test.x.shape, dtype=np.float32)
+    images = (run.dataset, run.data, run.n_test)
+    test = sequences_of_test(*images) if run.folds == "images" else sequences_of(run)[2]
+    uniform = np.random.default_rng([run.seed, 1]).random(test.x.shape, dtype=np.float32)
     oracle = np.repeat(test.majority, test.x.shape[1] // N_IMAGES, axis=1)[:, :, None]
     rows = [
-        {"dataset": dataset, "cell": "-", "method": method, "seed": seed}
+        {"dataset": run.dataset, "cell": "-", "method": method, "seed": run.seed}
+        | {"folds": run.folds}
         | score_relevance(maps, test.majority)
         for method, maps in (("random", uniform), ("oracle", oracle))
     ]

@@ -10,6 +10,7 @@ from neurosal.experiments.box_reports import save_maps, write_box_page, write_bo
 from neurosal.experiments.box_runs import COLUMNS, KEYS, BoxRun, reference_rows, run_boxes
 from neurosal.experiments.hcp_like import reproduce_hcp_like
 from neurosal.experiments.majority import reproduce_majority
+from neurosal.experiments.majority_data import FOLDS
 from neurosal.experiments.mnist import reproduce_mnist
 from neurosal.experiments.plans import (
     describe_cuts,
@@ -30,6 +31,7 @@ def reproduce(
     quick: bool = False,
     seeds: int = 5,
     data: str | Path | None = None,
+    folds: str | None = None,
 ) -> Path:
     """Run a published experiment and print our numbers beside the published ones.
 
@@ -49,6 +51,9 @@ def reproduce(
     data : path-like, optional
         Folder of MNIST and FashionMNIST, for ``'mnist'`` and ``'majority'``; see
         :func:`~neurosal.experiments.image_sets.load_images`.
+    folds : {'images', 'sequences'}, optional
+        What ``'majority'`` leaves out, ``'images'`` unless given; see
+        :func:`~neurosal.experiments.majority.reproduce_majority`.
 
     Returns
     -------
@@ -59,7 +64,8 @@ def reproduce(
     Raises
     ------
     ArgumentError
-        If there is no such experiment, or ``seeds`` is below 1.
+        If there is no such experiment, ``seeds`` is below 1, or another than ``'majority'`` is
+        given ``folds``.
     DataError
         If the folder holds the results of other settings.
 
@@ -78,7 +84,10 @@ def reproduce(
     run = EXPERIMENTS[check_one_of("experiment", experiment, EXPERIMENTS)]
     if seeds < 1:
         raise ArgumentError(f"seeds must be at least 1. Got {seeds!r}.")
-    return run(experiment, out=prepare_folder(out), quick=quick, seeds=seeds, data=data)
+    if folds is not None and experiment != "majority":
+        raise ArgumentError(f"folds is for 'majority' only. Got {folds!r} for {experiment!r}.")
+    options = {} if folds is None else {"folds": check_one_of("folds", folds, FOLDS)}
+    return run(experiment, out=prepare_folder(out), quick=quick, seeds=seeds, data=data, **options)
 
 
 def reproduce_boxes(

@@ -10,9 +10,10 @@ import pandas as pd
 import pytest
 from image_cases import write_set
 
-from neurosal.errors import DataError
+from neurosal.errors import ArgumentError, DataError
 from neurosal.experiments import majority, majority_runs, runner
 from neurosal.experiments.majority import plan_majority, reproduce_majority
+from neurosal.experiments.majority_data import FOLDS
 from neurosal.experiments.majority_reports import as_picture, majority_markdown, plot_cosines
 from neurosal.experiments.majority_runs import (
     COLUMNS,
@@ -55,23 +56,48 @@ def test_a_row_for_each_method_and_references_in_each_set(plan, tmp_path, capsys
     page = do(plan, tmp_path).read_text()
     table = pd.read_csv(tmp_path / "majority.csv")
     assert tuple(table.columns) == COLUMNS
-    keys = table[["dataset", "cell", "method", "seed", "fold"]].fillna(-1)
+    keys = table[["dataset", "cell", "method", "seed", "folds", "fold"]].fillna(-1)
     assert {*keys[keys["cell"] != "-"].itertuples(index=False, name=None)} == {
-        ("mnist", "Shallow", "SA", 0, 0),
-        ("mnist", "Shallow", "DTD", 0, 0),
-        ("fashion_mnist", "R-LSTM-SD", "GB", 8, 1),
+        ("mnist", "Shallow", "SA", 0, "images", 0),
+        ("mnist", "Shallow", "DTD", 0, "images", 0),
+        ("fashion_mnist", "R-LSTM-SD", "GB", 8, "images", 1),
     }
     oracle, random = (table[table["method"] == name]["cosine"] for name in ("oracle", "random"))
     np.testing.assert_allclose(oracle, [1, 1])
     np.testing.assert_allclose(random, [np.sqrt(2 / 3)] * 2, atol=0.002)
     shares = table[["relevance_0", "relevance_1", "relevance_2"]].sum(axis=1)
     assert (np.isclose(shares, 1) | (table["no_relevance"] > 0)).all()
-    assert all(word in page for word in ("## MNIST", "## FashionMNIST", "[98.1]", "[0.478]"))
+    titles = ("## MNIST, folds of images", "## FashionMNIST, folds of images")
+    assert all(word in page for word in (*titles, "[98.1]", "[0.478]"))
     figures = {path.name for path in (tmp_path / "figures").iterdir()}
     assert {"cosine_mnist.png", "maps_fashion_mnist_fake-last.png"} <= figures
     assert json.loads((tmp_path / "provenance.json").read_text())["experiment"] == "majority"
     assert not (tmp_path / "checkpoints").exists()
     assert "take up to about" in capsys.readouterr().err
+
+
+def test_folds_of_sequences_have_rows_and_figures_of_their_own(data, tmp_path):
+    plan = [
+        MajorityRun("mnist", "Shallow", ("SA",), 0, data, **SIZES, folds=folds) for folds in FOLDS
+    ]
+    page = do(plan, tmp_path).read_text()
+    table = pd.read_csv(tmp_path / "majority.csv")
+    assert table.groupby("folds")["method"].apply(list).to_dict() == {
+        folds: ["random", "oracle", "SA"] for folds in FOLDS
+    }
+    assert "## MNIST, folds of sequences" in page
+    figures = {path.name for path in (tmp_path / "figures").iterdir()}
+    assert {"cosine_mnist.png", "cosine_mnist_sequences.png"} <= figures
+    assert {"maps_mnist_fake-last.png", "maps_mnist_fake-last_sequences.png"} <= figures
+    inputs = [np.load(tmp_path / "maps" / f"{run.input_name}.npy") for run in plan]
+    assert not np.array_equal(*inputs)
+
+
+def test_other_experiments_have_no_folds_to_choose(tmp_path):
+    with pytest.raises(ArgumentError, match=r"folds is for 'majority' only\. Got 'images'"):
+        runner.reproduce("boxes", out=tmp_path, folds="images")
+    with pytest.raises(ArgumentError, match="folds must be one of 'images', 'sequences'"):
+        runner.reproduce("majority", out=tmp_path, folds="image")
 
 
 def test_a_stopped_run_goes_on_where_it_was(data, tmp_path, monkeypatch):
@@ -173,6 +199,8 @@ def test_the_full_plan_is_the_thesis_s():
     }
     assert {run.methods for run in plan} == {("SA", "GB", "DTD", "LRP")}
     assert {(run.max_epochs, run.n_train, run.n_test) for run in plan} == {(None, None, None)}
+    assert {run.folds for run in plan} == {"images"}
+    assert {run.folds for run in plan_majority(seeds=1, folds="sequences")} == {"sequences"}
     for cell in CELLS.values():
         training = cell.classifier(seed=0).training
         assert (training.learning_rate, training.batch_size) == (2e-4, 50)
@@ -187,11 +215,15 @@ def test_what_did_not_learn_is_counted(data):
     rows = [
         {"dataset": "mnist", "cell": "Deep", "method": method, "seed": seed, "learned": seed == 0}
         | {"cosine": 0.5 + 0.1 * seed, "accuracy": 0.9, "published_cosine": 0.681, "epochs": 40}
+        | {"folds": "images"}
         for seed in (0, 1)
         for method in ("SA", "DTD")
     ]
     table = pd.concat(
-        [reference_rows("mnist", seed=0, data=data), as_columns(rows, COLUMNS, flags=["learned"])]
+        [
+            reference_rows(MajorityRun("mnist", "Deep", (), 0, data)),
+            as_columns(rows, COLUMNS, flags=["learned"]),
+        ]
     )
     lines = [line for line in majority_markdown(table).splitlines() if line.startswith("| ")]
     assert [line.split(" | ")[0] for line in lines[:4]] == [

@@ -17,6 +17,7 @@ from neurosal.experiments.majority_data import (
     as_steps,
     image_relevance,
     leave_fold_out,
+    leave_sequences_out,
     majority_cosine,
     make_majority,
 )
@@ -66,6 +67,28 @@ def test_same_seed_same_sequences_and_other_seed_others():
     first, again, other = (make_majority(IMAGES, seed=seed) for seed in (4, 4, 5))
     np.testing.assert_array_equal(first.x, again.x)
     assert (first.sources != other.sources).any(axis=1).mean() > 0.9
+
+
+def test_folds_of_sequences_share_images_but_no_sequence():
+    test = Images(*draw_images(140, 2))
+    pairs = [leave_sequences_out(IMAGES, test, fold=fold) for fold in range(7)]
+    y = np.concatenate([IMAGES.y, test.y])
+    for learned, left in pairs:
+        assert len(learned.y) + len(left.y) == 740
+        assert len(left.y) in (105, 106)
+        for part in (learned, left):
+            np.testing.assert_array_equal(y[part.sources] == part.y[:, None], part.majority)
+            split = np.digitize(part.sources, [480, 600])  # Four fifths, a fifth, the test images.
+            assert (split == split[:, :1]).all()
+        rows = [{tuple(row) for row in part.sources.tolist()} for part in (learned, left)]
+        assert not rows[0] & rows[1]
+        seen = np.isin(left.sources, learned.sources)
+        assert seen.all(axis=1).mean() > 0.5  # A tested sequence's images have been learned.
+    all_left = np.concatenate([left.sources for _, left in pairs])
+    assert len(np.unique(all_left, axis=0)) == len(all_left) == 740
+    x = np.concatenate([IMAGES.x, test.x])
+    expected = slow_steps(Images(x, y), pairs[3][1].sources[-1], 7)
+    np.testing.assert_allclose(pairs[3][1].x[-1], expected, atol=1e-6)
 
 
 @pytest.mark.skipif(
