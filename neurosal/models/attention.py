@@ -133,15 +133,23 @@ class InputCellAttention(nn.Module):
         >>> InputCellAttention(3, hops=2).logits(torch.randn(1, 5, 3)).shape
         torch.Size([1, 5, 2])
         """
-        logits = self.second(torch.tanh(self.first(x)))
+        return self._positioned(self._content_logits(x))
+
+    def _content_logits(self, x: Tensor) -> Tensor:
+        """What an input is worth wherever it stands."""
+        return self.second(torch.tanh(self.first(x)))
+
+    def _positioned(self, logits: Tensor) -> Tensor:
+        """Add the positional logits, if there are any."""
         if self.positional is None:
             return logits
-        if x.shape[1] > len(self.positional):
+        steps = logits.shape[1]
+        if steps > len(self.positional):
             raise ArgumentError(
-                f"The sequence has {x.shape[1]} steps, but positional logits were made for "
+                f"The sequence has {steps} steps, but positional logits were made for "
                 f"max_length={len(self.positional)}. Shorten it or build with a larger max_length."
             )
-        return logits + self.positional[: x.shape[1]]
+        return logits + self.positional[:steps]
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Pool the inputs up to each step.
@@ -202,8 +210,10 @@ class InputCellAttention(nn.Module):
             options = {"bias": bias, "lengths": lengths, "normalize": self.normalize}
             return prefix_pool_projected(x, self.logits(x), weight, **options)
         if len(weight) <= x.shape[2]:  # weights of the mean sum to one: the bias may go first
-            values = nn.functional.linear(x, weight, bias)
-            return prefix_pool(values, self.logits(x), lengths=lengths)
+            rows, shape = x.flatten(0, 1), x.shape[:2]  # once: gradients are added in place
+            values = nn.functional.linear(rows, weight, bias).unflatten(0, shape)
+            logits = self._positioned(self._content_logits(rows).unflatten(0, shape))
+            return prefix_pool(values, logits, lengths=lengths)
         pooled = prefix_pool(x, self.logits(x), lengths=lengths)
         return clear_padding(nn.functional.linear(pooled, weight, bias), lengths)
 

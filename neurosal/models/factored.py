@@ -169,9 +169,11 @@ class MeanPool(_Recomputed):
             own = (pair.transpose(1, 2) @ each.flatten(0, 1)).view(shape).mul_(exps)
             seen = (pair @ exps.flatten(0, 1)).view(shape).mul_(each)
             past = (grad @ state.transpose(1, 2)).div_(hops).view(shape)
-            through = (part @ leaving.transpose(1, 2)).view(shape)
+            through = (part @ leaving.transpose(1, 2)).view(shape).mul_(last)
             kept = (state * leaving).sum(dim=2).view(shape[0], shape[1], hops)
-            grad_logits = _logits(exps, inverse, old, last, own, seen, past, through, kept)
+            total = through.sum(dim=2).addcmul_(old[:, :, -1], kept)
+            gained = own.add_(through)
+            grad_logits = _logits(exps, inverse, old, last, gained, seen, past, kept, total)
             grad_logits = _join(grad_logits.flatten(0, 1), x)
         return grad_x, grad_logits
 
@@ -217,19 +219,19 @@ class FlatPool(_Recomputed):
         leaving = _scan_back(leaving, old[:, :, -1, :, None]).flatten(0, 1)
         both = torch.cat([grad, leaving], dim=1) if len(weight) >= WIDE else grad
         grad_x = torch.empty_like(rows) if needs[0] else None
-        gains = exps.new_empty(3, *last.shape) if needs[1] else None
+        gained, seen = torch.empty_like(last), torch.empty_like(last)
         grad_maps = torch.zeros_like(maps) if needs[2] else None
         for block in _blocks(rows, maps):
-            own = weights[block], both[block], leaving[block]
+            slope = _slope(weights[block], both[block], leaving[block], last[block])
+            each = slope.view(-1, len(maps))
+            if needs[0]:
+                torch.mm(each, maps, out=grad_x[block].view(len(each), -1))
+            if needs[2]:
+                grad_maps.addmm_(each.t(), rows[block].flatten(0, 1))
             if needs[1]:
                 part = kept[block] if len(kept) else _project(rows[block], maps, hops)
-                gains[:, block] = _gains(part, *own, hops)
-            if needs[0] or needs[2]:
-                slope = _slope(*own, last[block]).view(-1, len(maps))
-            if needs[0]:
-                torch.mm(slope, maps, out=grad_x[block].view(len(slope), -1))
-            if needs[2]:
-                grad_maps.addmm_(slope.t(), rows[block].flatten(0, 1))
+                seen[block] = _seen(part, weights[block, :chunk], grad[block], hops)
+                gained[block] = _inner(slope, part).view(-1, chunk, hops)
         if needs[0]:
             grad_x = _join(grad_x, x)
         if needs[2]:
@@ -237,10 +239,12 @@ class FlatPool(_Recomputed):
         if not needs[1]:
             return grad_x, None, grad_maps
         past = grad @ state.flatten(0, 1).transpose(1, 2)
-        stayed = (state * leaving.view_as(state)).sum(dim=3)
-        last, *gains, past = (part.view_as(exps) for part in (last, *gains, past))
-        own, seen, through = gains
-        grad_logits = _logits(exps, inverse, old, last, own, seen, past, through, stayed)
+        leaving = leaving.view_as(state)
+        stayed = (state * leaving).sum(dim=3)
+        total = torch.zeros_like(stayed)
+        total[:, :-1] = (state[:, 1:] * leaving[:, :-1]).sum(dim=3)
+        last, gained, seen, past = (part.view_as(exps) for part in (last, gained, seen, past))
+        grad_logits = _logits(exps, inverse, old, last, gained, seen, past, stayed, total)
         return grad_x, _join(grad_logits.flatten(0, 1), x), grad_maps
 
 
@@ -270,16 +274,15 @@ def _project(rows: Tensor, maps: Tensor, hops: int, kept: Tensor | None = None) 
     return kept
 
 
-def _gains(part: Tensor, weights: Tensor, both: Tensor, leaving: Tensor, hops: int) -> Tensor:
-    """What :func:`_logits` needs of a block's projections: ``own``, ``seen`` and ``through``."""
-    chunk = part.shape[1] // hops
-    pair = (both @ part.transpose(1, 2)).view(len(part), -1, chunk, hops)
-    if pair.shape[1] > chunk:
-        through = pair[:, chunk:].diagonal(dim1=1, dim2=3)
-    else:
-        through = torch.linalg.vecdot(part.unflatten(1, (chunk, hops)), leaving[:, None])
-    pair = pair[:, :chunk].mul_(weights[:, :chunk].view(-1, chunk, chunk, hops))
-    return torch.stack([pair.sum(dim=1), pair.sum(dim=2), through])
+def _seen(part: Tensor, weights: Tensor, grad: Tensor, hops: int) -> Tensor:
+    """What each step and hop gets from a block's projections, (number, chunk, hops)."""
+    pair = (grad @ part.transpose(1, 2)).mul_(weights)
+    return pair.unflatten(2, (-1, hops)).sum(dim=2)
+
+
+def _inner(used_up: Tensor, other: Tensor) -> Tensor:
+    """Inner products over the last axis; the sum is a product with ones, for speed."""
+    return used_up.mul_(other) @ used_up.new_ones(used_up.shape[-1])
 
 
 def _slope(weights: Tensor, both: Tensor, leaving: Tensor, last: Tensor) -> Tensor:
@@ -325,19 +328,19 @@ def _hop_weights(exps: Tensor, inverse: Tensor, *, states: bool) -> Tensor:
     return out.flatten(2)
 
 
-def _logits(exps, inverse, old, last, own, seen, past, through, kept) -> Tensor:
+def _logits(exps, inverse, old, last, gained, seen, past, kept, total) -> Tensor:
     """Softmax backward inside the chunks, plus what passes through the carried normaliser.
 
-    ``last`` is the weight of each input in the state that leaves its chunk, ``own`` what each
-    input gains over the chunk's steps, ``seen`` and ``past`` the mean that each step has of its
-    chunk's inputs and of the state, ``through`` and ``kept`` the gains of inputs and state through
-    the state that leaves the chunk; all in units of the gradient. The last five are used up.
+    ``last`` is the weight of each input in the state that leaves its chunk, ``gained`` what each
+    input's share gains over the chunk's steps and through that state, ``seen`` and ``past`` the
+    mean that each step has of its chunk's inputs and of the state before, ``kept`` and ``total``
+    the gains of the states before and after the chunk through what follows; all in units of the
+    gradient. ``gained``, ``seen`` and ``past`` are used up.
     """
     keep = old[:, :, -1]
     mean = seen.addcmul_(old, past)
-    total = keep * kept + (last * through).sum(dim=2)
     entering = past.sub_(mean).mul_(old).sum(dim=2) + keep * (kept - total)
     leaving = _scan_back(entering, keep)
     suffix = _ones(exps.shape[2], exps).T @ mean.mul_(inverse)
-    own.addcmul_(exps, suffix, value=-1)
-    return own.addcmul_(last, through.sub_((total - leaving)[:, :, None]))
+    gained.addcmul_(exps, suffix, value=-1)
+    return gained.addcmul_(last, (leaving - total)[:, :, None])

@@ -10,7 +10,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from neurosal.errors import ArgumentError
 from neurosal.models.cells import InputCellGRU, InputCellLSTM, InputCellRNN
-from neurosal.models.recurrence import NARROW, lstm_on_gates
+from neurosal.models.recurrence import FEW, NARROW, lstm_on_gates
 
 F64 = torch.float64
 CELLS = {"rnn": InputCellRNN, "lstm": InputCellLSTM, "gru": InputCellGRU}
@@ -136,6 +136,32 @@ def test_gradients_of_any_steps_reach_the_recurrence(hidden, steps):
     for a, b in zip(*found, strict=True):
         assert b.abs().max() > 0
         torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("batch", [FEW // (4 * NARROW), FEW // (4 * NARROW) + 1])
+@pytest.mark.parametrize("size", [1.0, 1000.0])
+def test_few_and_many_numbers_a_step_take_the_same_steps(batch, size):
+    torch.manual_seed(0)
+    lstm = torch.nn.LSTM(4 * NARROW, NARROW, bias=False, dtype=F64, batch_first=True)
+    torch.nn.init.eye_(lstm.weight_ih_l0)
+    x = (size * torch.randn(batch, 5, 4 * NARROW, dtype=F64)).requires_grad_()
+    start = [torch.randn(batch, NARROW, dtype=F64, requires_grad=True) for _ in range(2)]
+    known, _ = lstm(x, tuple(state[None] for state in start))
+    output, _ = lstm_on_gates(x, *start, lstm.weight_hh_l0)
+    torch.testing.assert_close(output, known, rtol=1e-12, atol=1e-13)
+    given = [x, *start, lstm.weight_hh_l0]
+    found = (torch.autograd.grad(out.square().sum(), given) for out in (output, known))
+    for ours, theirs in zip(*found, strict=True):
+        assert theirs.abs().max() > 0
+        torch.testing.assert_close(ours, theirs, rtol=1e-11, atol=1e-12)
+
+
+def test_numbers_that_numpy_has_not_are_taken():
+    torch.manual_seed(0)
+    gates, zero, weight = torch.randn(16, 5, 8), torch.zeros(16, 2), torch.randn(8, 2)
+    known, _ = lstm_on_gates(gates, zero, zero, weight)
+    found, _ = lstm_on_gates(*(given.bfloat16() for given in (gates, zero, zero, weight)))
+    torch.testing.assert_close(found.float(), known, rtol=0, atol=0.05)
 
 
 @settings(max_examples=15, deadline=None)
