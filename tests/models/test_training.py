@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from pretended import pretended_device
 from rich.console import Console
 from sklearn.metrics import log_loss
 from skorch.callbacks import Callback
@@ -299,3 +300,25 @@ def test_two_processes_end_with_equal_weights():
     )
     assert done.returncode == 0, done.stderr
     assert "processes 2, largest difference of weights 0" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "name", ["input-cell-bi-lstm", "lstm-self-attention", "transformer", "deep"]
+)
+def test_training_on_another_device_is_that_on_the_cpu(name, monkeypatch):
+    # The fused optimizer knows which kinds of devices there are; the pretended one is none of them.
+    adam = sys.modules["torch.optim.adam"]
+    monkeypatch.setattr(adam, "_device_dtype_check_for_fused", lambda *_: None)
+    data = problem(16)
+    x = [sample[: 6 - k % 3].numpy() for k, sample in enumerate(data.x)]
+    y, groups = data.y.numpy(), np.arange(16) // 2
+    training = Training(
+        max_epochs=2, batch_size=6, validation=0.25, class_weight="balanced", time_mask=(0.2, 0.4)
+    )
+    options = {"training": training, "random_state": 0}
+    ours = NetworkClassifier(name, device="meta", **options)
+    with pretended_device():
+        logits = ours.fit(x, y, groups=groups).decision_function(x)
+    assert next(ours.nets_[0].module_.parameters()).device.type == "meta"
+    known = NetworkClassifier(name, **options).fit(x, y, groups=groups).decision_function(x)
+    np.testing.assert_allclose(logits, known, atol=2e-5)

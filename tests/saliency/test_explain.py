@@ -11,6 +11,7 @@ import torch
 import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pretended import pretended_device
 from torch import nn
 
 from neurosal.errors import ArgumentError, DataError
@@ -585,6 +586,14 @@ def test_a_pipeline_is_refused_by_a_hint():
 
     with pytest.raises(ArgumentError, match=r"Got Pipeline.*the classifier at its end"):
         explain(make_pipeline(FunctionTransformer(), FunctionTransformer()), X, target=1)
+
+
+@pytest.mark.parametrize("name", TOY)
+def test_maps_on_another_device_are_those_on_the_cpu(name):
+    asked = {"method": name, "target": 1, **OWN.get(name, {})}
+    with pretended_device() as device:
+        ours = explain(make_toy().to(device), PADDED, **asked)
+    np.testing.assert_allclose(ours, explain(make_toy(), PADDED, **asked), atol=1e-10)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pretended import pretended_device
 from torch import nn
 
 from neurosal.errors import ArgumentError
@@ -139,6 +140,15 @@ def test_a_transformer_is_told_which_methods_can():
     assert {"gradient", "integrated_gradients", "occlusion"} <= set(named)
     for method in set(named) - {"lrp", "deep_taylor", "attention"}:
         assert np.isfinite(explain(network, X, method=method, target=1)).all()
+
+
+@CASES
+def test_maps_on_another_device_are_those_on_the_cpu(name, method, own):
+    with pretended_device() as device:
+        ours = explain(made(name).to(device), PADDED, method=method, target=1, **own)
+    np.testing.assert_allclose(
+        ours, explain(made(name), PADDED, method=method, target=1, **own), atol=1e-10
+    )
 
 
 @CASES
