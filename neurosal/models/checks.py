@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+import xarray as xr
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
@@ -84,6 +85,40 @@ def check_classes(y: object, n_samples: int, groups: object) -> tuple[np.ndarray
             f"y holds one class only, {classes.tolist()[0]!r}. A classifier needs at least two."
         )
     return classes, numbers
+
+
+def check_region_names(known: np.ndarray | None, x: object) -> None:
+    """Refuse other regions than those that a classifier was fitted on.
+
+    Parameters
+    ----------
+    known : numpy.ndarray of str or None
+        (region,) names when fitted; None where there were none.
+    x : object
+        Samples; only a labelled array has names.
+
+    Raises
+    ------
+    ArgumentError
+        If a name differs.
+
+    Examples
+    --------
+    >>> x = xr.DataArray(np.ones((1, 1, 2)), dims=("sample", "time", "region"))
+    >>> check_region_names(np.array(["V1", "M1"]), x.assign_coords(region=["M1", "V1"]))
+    Traceback (most recent call last):
+        ...
+    neurosal.errors.ArgumentError: X's region 0 is 'M1', but 'V1' was there when fitted. ...
+    """
+    if known is None or not isinstance(x, xr.DataArray) or "region" not in x.coords:
+        return
+    names = x["region"].to_numpy().astype(str)
+    if len(names) == len(known) and (names != known).any():
+        first = np.flatnonzero(names != known)[0]
+        raise ArgumentError(
+            f"X's region {first} is '{names[first]}', but '{known[first]}' was there when "
+            "fitted. Use the same regions in the same order."
+        )
 
 
 def number_weights(class_weight: str | dict | None, classes: np.ndarray) -> str | dict | None:

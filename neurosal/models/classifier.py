@@ -12,7 +12,13 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from neurosal.errors import ArgumentError, check_one_of
-from neurosal.models.checks import check_classes, draw_seeds, number_weights, resolve_device
+from neurosal.models.checks import (
+    check_classes,
+    check_region_names,
+    draw_seeds,
+    number_weights,
+    resolve_device,
+)
 from neurosal.models.fitting import (
     class_logits,
     history_table,
@@ -324,16 +330,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
 
     def _check_names(self, X: object) -> None:
         """Refuse other regions than those fitted on."""
-        known, X = getattr(self, "feature_names_in_", None), getattr(X, "labelled", X)
-        if known is None or not isinstance(X, xr.DataArray) or "region" not in X.coords:
-            return
-        names = X["region"].to_numpy().astype(str)
-        if len(names) == len(known) and (names != known).any():
-            first = np.flatnonzero(names != known)[0]
-            raise ArgumentError(
-                f"X's region {first} is '{names[first]}', but '{known[first]}' was there when "
-                "fitted. Use the same regions in the same order."
-            )
+        check_region_names(getattr(self, "feature_names_in_", None), getattr(X, "labelled", X))
 
 
 class InputCellClassifier(NetworkClassifier):

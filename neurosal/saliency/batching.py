@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from neurosal.errors import ArgumentError, DataError
@@ -292,8 +293,9 @@ def check_batch_size(batch_size: object) -> None:
         ...
     neurosal.errors.ArgumentError: batch_size must be 'auto' or a positive integer. Got 0.
     """
-    whole = isinstance(batch_size, int) and not isinstance(batch_size, bool)
-    if batch_size != "auto" and not (whole and batch_size > 0):
+    whole = isinstance(batch_size, int | np.integer) and not isinstance(batch_size, bool)
+    automatic = isinstance(batch_size, str) and batch_size == "auto"
+    if not automatic and not (whole and batch_size > 0):
         raise ArgumentError(f"batch_size must be 'auto' or a positive integer. Got {batch_size!r}.")
 
 

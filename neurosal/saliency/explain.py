@@ -4,16 +4,20 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-import torch
 import xarray as xr
 
 from neurosal.errors import ArgumentError, check_one_of
+from neurosal.models.checks import check_region_names
+from neurosal.models.scopes import seeded
+from neurosal.saliency.baselines import as_baseline
 from neurosal.saliency.batching import Progress, check_batch_size, in_batches
-from neurosal.saliency.job import Job, recorded
+from neurosal.saliency.job import Job
 from neurosal.saliency.methods import find_method
 from neurosal.saliency.network import as_network, evaluating
+from neurosal.saliency.recorded import recorded
 from neurosal.saliency.scores import OUTPUTS
-from neurosal.saliency.windows import Windows, as_numpy
+from neurosal.saliency.storing import Storage
+from neurosal.saliency.windows import Windows
 
 
 def explain(
@@ -63,10 +67,12 @@ def explain(
         The most samples or variants of samples in one pass; "auto": what fits half of the free
         memory. It is halved when the memory does not suffice.
     seed : int
-        For methods that draw noise. A sample's noise depends on the seed and its values alone.
+        A whole number, for methods that draw noise. A sample's noise depends on the seed and its
+        values alone. A module that draws by itself draws the same again.
     out : path or None
-        A ``.npy`` file to write the maps to as they are made, for maps larger than the memory; the
-        result then reads from that file.
+        A ``.npy`` file for maps larger than the memory; the result then reads from it. They are
+        written to ``<out>.part`` as they are made, which gets its name at the end, and stays if an
+        error comes before that.
     progress : bool
         Show the progress of long work on standard error.
     **method_arguments
@@ -92,7 +98,8 @@ def explain(
     ArgumentError
         If an argument does not fit, or the network cannot take the method.
     DataError
-        If ``x`` holds NaN or infinity, or one sample does not fit the memory.
+        If ``x`` holds NaN or infinity (looked for before the work, but in dask's arrays), or one
+        sample does not fit the memory.
 
     See Also
     --------
@@ -100,6 +107,7 @@ def explain(
 
     Examples
     --------
+    >>> import torch
     >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(6, 2))
     >>> maps = explain(network, np.ones((4, 2, 3)), target="predicted")
     >>> maps.dims, maps.attrs["method"]
@@ -108,29 +116,45 @@ def explain(
     chosen, arguments = find_method(method, method_arguments)
     check_one_of("output", output, OUTPUTS)
     check_batch_size(batch_size)
-    windows, network = Windows(x), as_network(model, classes)
+    windows, network, seed = Windows(x), as_network(model, classes), _whole("seed", seed)
+    storage = Storage(out, windows)
+    check_region_names(network.regions, windows.labelled)
     _name_groups(arguments, windows)
     _check_at(at, windows)
-    labels, absent = _labels(target, y, windows), _baseline(baseline, windows)
+    labels, absent = _labels(target, y, windows), as_baseline(baseline, windows)
+    windows.check()
     n, shown = len(windows), Progress(len(windows), method, enabled=progress)
     job = Job(windows, network, chosen, arguments, labels, absent, output, at, seed, shown=shown)
-    with evaluating(network):
-        rows = job.rows() if batch_size == "auto" else batch_size
-        maps = _storage(out, job.shape, network.dtype)
-        done = in_batches(n, rows, job.filler(maps), shown=shown, samples_of=job.samples_of)
+    with evaluating(network), seeded(seed):
+        rows = job.rows() if batch_size == "auto" else int(batch_size)
+        with storage.room(job.shape, network.dtype) as maps:
+            done = in_batches(n, rows, job.filler(maps), shown=shown, samples_of=job.samples_of)
+            job.leave_out(done, maps)
     job.check_score()
     if done < n:
-        maps[done:] = np.nan
         warnings.warn("explain was interrupted: samples not done are NaN.", stacklevel=2)
+    maps = storage.maps
     asked = {"method": method, "target": recorded(target), "baseline": recorded(baseline, "zero")}
     return job.labelled(maps, asked | {"interrupted": done < n})
+
+
+def _is_whole(value: object) -> bool:
+    """Tell whether a value is a whole number."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def _whole(name: str, value: object) -> int:
+    """Refuse what is no whole number."""
+    if not _is_whole(value):
+        raise ArgumentError(f"{name} must be a whole number. Got {value!r}.")
+    return int(value)
 
 
 def _check_at(at: object, windows: Windows) -> None:
     """Refuse an output step that does not exist."""
     steps = windows.shape[1]
-    whole = isinstance(at, int | np.integer) and not isinstance(at, bool)
-    if at not in ("end", "all") and not (whole and 0 <= at < steps):
+    named = isinstance(at, str) and at in ("end", "all")
+    if not named and not (_is_whole(at) and 0 <= at < steps):
         raise ArgumentError(f"at must be 'end', 'all' or a step from 0 to {steps - 1}. Got {at!r}.")
 
 
@@ -165,45 +189,6 @@ def _true_labels(y: object, windows: Windows) -> np.ndarray:
     if np.shape(y) != (n,):
         raise ArgumentError(f"y must hold one label for each of {n} samples. Got {np.shape(y)}.")
     return np.asarray(y)
-
-
-def _baseline(baseline: object, windows: Windows) -> np.ndarray:
-    """Values (1 or n, T, N) that stand for absence."""
-    n, steps, regions = windows.shape
-    if baseline is None:
-        return np.zeros((1, steps, regions), dtype=np.float32)
-    if isinstance(baseline, str):
-        check_one_of("baseline", baseline, ["mean"])
-        return windows.mean()[None]
-    if isinstance(baseline, torch.Tensor):
-        baseline = as_numpy(baseline)
-    values = baseline if hasattr(baseline, "shape") else np.asarray(baseline, dtype=float)
-    if tuple(values.shape) == (n, steps, regions):
-        return values
-    if values.ndim <= 2 and _broadcasts(values.shape, (steps, regions)):
-        return np.broadcast_to(np.asarray(values), (steps, regions))[None].copy()
-    raise ArgumentError(
-        f"baseline must be None, 'mean', or values that broadcast to (time, region) = "
-        f"({steps}, {regions}) or have the shape of x. Got shape {tuple(values.shape)}."
-    )
-
-
-def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
-    """Tell whether a shape broadcasts to another."""
-    pairs = zip(reversed(shape), reversed(to), strict=False)
-    return all(own in (1, other) for own, other in pairs)
-
-
-def _storage(out: object, shape: tuple[int, ...], dtype: torch.dtype) -> np.ndarray:
-    """Make the array of maps, in memory or in a file; the file is NaN until done."""
-    kind = np.float64 if dtype == torch.float64 else np.float32
-    if out is None:
-        return np.empty(shape, dtype=kind)
-    if Path(out).suffix != ".npy":
-        raise ArgumentError(f"out must be the name of a .npy file. Got {str(out)!r}.")
-    maps = np.lib.format.open_memmap(out, mode="w+", dtype=kind, shape=shape)
-    maps[...] = np.nan
-    return maps
 
 
 def _name_groups(arguments: dict, windows: Windows) -> None:

@@ -4,7 +4,6 @@ import warnings
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from hashlib import blake2b
 
 import numpy as np
 import torch
@@ -12,9 +11,11 @@ import xarray as xr
 
 import neurosal
 from neurosal.errors import ArgumentError
+from neurosal.saliency.baselines import batch_of
 from neurosal.saliency.batching import Progress, rows_that_fit
 from neurosal.saliency.methods import Method
 from neurosal.saliency.network import Network
+from neurosal.saliency.recorded import recorded
 from neurosal.saliency.scores import Score
 from neurosal.saliency.windows import DIMS, Windows, all_finite, as_numpy, seeds_of
 
@@ -80,6 +81,18 @@ class Job:
     alone: float = np.nan
     shown: Progress = field(default_factory=lambda: Progress(0, "maps", enabled=False))
 
+    def __post_init__(self) -> None:
+        """Number the classes of all samples before the first is explained."""
+        own = self.windows.labelled
+        taken = [] if own is None else [name for name in ("target", "score") if name in own.coords]
+        if taken:
+            raise ArgumentError(
+                f"x must have no coordinate {taken[0]!r}: the maps' own has that name. Take it "
+                f"away with x.drop_vars({taken[0]!r})."
+            )
+        if not isinstance(self.labels, str):
+            self.labels = _class_indices(self.labels, self.network)
+
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of the maps."""
@@ -105,7 +118,9 @@ class Job:
     def check_score(self) -> None:
         """Warn if the first sample's score is another among the other samples."""
         scores = self.found.get("score", np.empty(0))
-        if scores.size and abs(scores.flat[0] - self.alone) > UNLIKE * np.nanmax(np.abs(scores)):
+        if not np.isfinite(scores[:1]).any():
+            return  # Interrupted before the first was done.
+        if abs(scores.flat[0] - self.alone) > UNLIKE * np.nanmax(np.abs(scores)):
             warnings.warn(
                 f"The first sample's score is {self.alone:.4g} by itself and {scores.flat[0]:.4g} "
                 "among the others: it depends on chance or on the samples beside it, and so do the "
@@ -146,20 +161,21 @@ class Job:
         """
         network = self.network
         x, lengths = self.windows.take(start, stop, device=network.device, dtype=network.dtype)
-        baseline = self.baseline if len(self.baseline) == 1 else self.baseline[start:stop]
+        here, valid = slice(start, stop), None
+        if lengths is not None:
+            valid = torch.arange(x.shape[1], device=x.device) < lengths[:, None]
         score = Score(
             network,
-            self._targets(x, lengths, slice(start, stop)),
-            torch.as_tensor(baseline).to(x),
+            self._targets(x, lengths, here),
+            batch_of(self.baseline, here, valid, x),
             lengths,
             output=self.output,
             at=self.at,
             rows=rows,
             seeds=seeds_of(x, lengths, seed=self.seed) if self.method.random else (),
             count=self.count,
+            highest=-1 if isinstance(self.labels, str) else int(self.labels.max()),
         )
-        if lengths is not None:
-            score = replace(score, baseline=score.baseline * score.valid(x)[:, :, None])
         return x, score
 
     def filler(self, maps: np.ndarray) -> Callable[[int, int, int], None]:
@@ -255,10 +271,30 @@ class Job:
     def _targets(self, x: torch.Tensor, lengths: torch.Tensor | None, these: slice) -> torch.Tensor:
         """Class index of each sample of a batch."""
         if not isinstance(self.labels, str):
-            return _class_indices(self.labels[these], self.network).to(x.device)
+            return torch.as_tensor(self.labels[these], device=x.device)
         with torch.no_grad():
             at = "end" if self.at == "all" else self.at
             return self.network.logits(x, lengths, at=at).argmax(1)
+
+    def leave_out(self, done: int, maps: np.ndarray) -> None:
+        """Put NaN for samples that are not done, and whatever was begun of them.
+
+        Parameters
+        ----------
+        done : int
+            The first of them.
+        maps : numpy.ndarray
+            The maps.
+        """
+        if done == len(self.windows):
+            return
+        nothing = torch.full(self.shape[:-2], torch.nan)
+        for name, values in {"target": nothing.flatten()[:1], "score": nothing}.items():
+            if name not in self.found:
+                self._remember(name, slice(0, 0), values[:0])
+        maps[done:] = np.nan
+        for name, values in self.found.items():
+            values[done:] = -1 if name == "target" else np.nan
 
     def labelled(self, maps: np.ndarray, asked: dict) -> xr.DataArray:
         """Give the maps their names, coordinates and attributes.
@@ -294,7 +330,9 @@ class Job:
         if name != "target" or self.network.classes is None:
             return values
         named = self.network.classes[values.astype(int)]
-        return np.where(values < 0, "" if named.dtype.kind in "US" else -1, named)
+        if (values >= 0).all():
+            return named
+        return np.where(values < 0, "" if named.dtype.kind in "US" else -1, named.astype(object))
 
     def _passes(self) -> dict:
         """Samples sent through the network, and back, for each map."""
@@ -326,7 +364,7 @@ def _spread_out(values: torch.Tensor, rows: torch.Tensor, n: int) -> torch.Tenso
     return out
 
 
-def _class_indices(labels: np.ndarray, network: Network) -> torch.Tensor:
+def _class_indices(labels: np.ndarray, network: Network) -> np.ndarray:
     """Positions of labels among the network's classes."""
     if network.classes is None:
         if labels.dtype.kind not in "iu" or labels.min() < 0:
@@ -334,51 +372,9 @@ def _class_indices(labels: np.ndarray, network: Network) -> torch.Tensor:
                 "target and y must be positions of logits (0, 1, ...) for a module without class "
                 f"labels. Got {labels[:5].tolist()}; or name its logits by classes."
             )
-        return torch.as_tensor(labels.astype(np.int64))
+        return labels.astype(np.int64)
     place = {label: index for index, label in enumerate(network.classes.tolist())}
     for label in labels.tolist():
         if label not in place:
             raise ArgumentError(f"target must be one of the classes {list(place)}. Got {label!r}.")
-    return torch.tensor([place[label] for label in labels.tolist()])
-
-
-def recorded(value: object, default: object = None) -> object:
-    """What the attributes record of an argument: numbers and words, of arrays shape and digest.
-
-    Parameters
-    ----------
-    value : object
-        The argument.
-    default : object
-        What is recorded for None.
-
-    Returns
-    -------
-    object
-        Fit for JSON.
-
-    Examples
-    --------
-    >>> recorded(np.zeros((2, 3)))
-    'given, shape (2, 3), blake2b 8b00a97e'
-    """
-    if value is None:
-        return default
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, dict):
-        return {name: recorded(part) for name, part in value.items()}
-    if isinstance(value, str | bool | int | float | tuple):
-        return value
-    value = as_numpy(value) if isinstance(value, torch.Tensor) else value
-    return f"given, shape {tuple(np.shape(value))}, blake2b {_digest(value)}"
-
-
-def _digest(value: object) -> str:
-    """Eight digits that tell arrays apart, read a part at a time."""
-    if isinstance(value, torch.Tensor):
-        value = value.detach().cpu()
-    digest, values = blake2b(digest_size=4), np.asarray(value)
-    for part in values if values.ndim else [values]:
-        digest.update(np.asarray(part).astype(str if values.dtype == object else values.dtype))
-    return digest.hexdigest()
+    return np.array([place[label] for label in labels.tolist()])

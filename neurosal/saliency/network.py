@@ -12,6 +12,13 @@ from torch import nn
 from neurosal.errors import ArgumentError
 from neurosal.models.scopes import without_autocast
 
+_REQUIRED = inspect.Parameter.empty
+#: What torch says of numbers of regions or steps that do not fit a layer.
+_MISFITS = (
+    *("shapes cannot be multiplied", "input.size(-1) must be equal", "must match the size"),
+    *("expected input", "normalized_shape", "size mismatch", "Calculated padded input size"),
+)
+
 
 @dataclass(frozen=True, eq=False)
 class Network:
@@ -23,6 +30,8 @@ class Network:
         The members; scores are the mean of their logits.
     classes : numpy.ndarray or None
         The class labels in the order of the logits; None: integers from 0.
+    regions : numpy.ndarray or None
+        The names of the regions that a classifier was fitted on.
 
     Examples
     --------
@@ -32,6 +41,7 @@ class Network:
 
     modules: tuple[nn.Module, ...]
     classes: np.ndarray | None = None
+    regions: np.ndarray | None = None
 
     @property
     def device(self) -> torch.device:
@@ -65,8 +75,8 @@ class Network:
         Raises
         ------
         ArgumentError
-            If the network cannot be read at that step, cannot take padded samples, or changes its
-            input in place.
+            If the network cannot be read at that step, cannot take padded samples or samples of
+            this shape, or changes its input in place.
 
         Examples
         --------
@@ -80,6 +90,11 @@ class Network:
         except RuntimeError as error:
             if "in-place operation" in str(error):
                 raise self._in_place() from error
+            if any(sign in str(error) for sign in _MISFITS):
+                raise ArgumentError(
+                    f"x must have the shape that {type(self.modules[0]).__name__} takes. Got "
+                    f"samples of (time, region) = {tuple(x.shape[1:])}; torch says: {error}"
+                ) from error
             raise
         if x._version != before:
             raise self._in_place()
@@ -111,7 +126,7 @@ def as_network(model: object, classes: object = None) -> Network:
     Raises
     ------
     ArgumentError
-        If ``model`` is neither, or is not fitted.
+        If ``model`` is neither, or is not fitted, or ``classes`` are no distinct labels.
 
     Examples
     --------
@@ -121,7 +136,7 @@ def as_network(model: object, classes: object = None) -> Network:
     if isinstance(model, Network):
         return model
     labels = classes if classes is not None else getattr(model, "classes_", None)
-    labels = None if labels is None else np.asarray(labels)
+    labels = None if labels is None else _checked_classes(labels)
     if isinstance(model, nn.Module):
         return Network((model,), labels)
     members = getattr(model, "modules_", None)
@@ -133,7 +148,18 @@ def as_network(model: object, classes: object = None) -> Network:
             f"networks). Got {type(model).__name__}; fit it first, or give its network. Of a "
             "Pipeline give the classifier at its end, and x as that classifier is given it."
         )
-    return Network(tuple(members), labels)
+    return Network(tuple(members), labels, getattr(model, "feature_names_in_", None))
+
+
+def _checked_classes(classes: object) -> np.ndarray:
+    """Refuse labels that do not tell logits apart."""
+    labels = np.asarray(classes)
+    if labels.ndim != 1 or len(set(labels.tolist())) < len(labels):
+        raise ArgumentError(
+            "classes must be a list of distinct labels, one for each logit, in their order. "
+            f"Got {classes!r}."
+        )
+    return labels
 
 
 @contextmanager
@@ -194,20 +220,24 @@ def _first_parameter(modules: tuple[nn.Module, ...]) -> torch.Tensor:
     return torch.zeros(())
 
 
-def _argument_names(module: nn.Module) -> list[str]:
-    """Names of the arguments of a module's forward, also of a compiled or scripted one's."""
+def _defaults(module: nn.Module) -> dict[str, object]:
+    """Arguments of a module's forward and their defaults, also of a compiled or scripted one's."""
     module = getattr(module, "_orig_mod", module)
     if isinstance(module, torch.jit.ScriptModule):
-        return [argument.name for argument in module.forward.schema.arguments]
-    return list(inspect.signature(module.forward).parameters)
+        arguments = module.forward.schema.arguments
+        return {a.name: a.default_value if a.has_default_value() else _REQUIRED for a in arguments}
+    parameters = inspect.signature(module.forward).parameters
+    return {name: parameter.default for name, parameter in parameters.items()}
 
 
 def _member_logits(
     module: nn.Module, x: torch.Tensor, lengths: torch.Tensor | None, at: str | int
 ) -> torch.Tensor:
     """Logits (B, C) of one module at the end or after a step."""
-    accepted = _argument_names(module)
+    accepted = _defaults(module)
     arguments = {}
+    if lengths is None and accepted.get("lengths") is _REQUIRED:
+        arguments["lengths"] = x.new_full((len(x),), x.shape[1], dtype=torch.long)
     if lengths is not None:
         if "lengths" not in accepted:
             raise ArgumentError(
@@ -215,7 +245,7 @@ def _member_logits(
                 f"'lengths'. Got samples of {int(lengths.min())} to {int(lengths.max())} steps."
             )
         arguments["lengths"] = lengths
-    if at != "end" and "steps" in accepted:
+    if at != "end" and accepted.get("steps") is False:
         arguments["steps"] = True
     return _read_step(module, module(x, **arguments), x, lengths, at)
 
@@ -241,8 +271,13 @@ def _read_step(
                 f"Got {at!r}; a causal network gives (B, T, C), by forward(x, steps=True)."
             )
         return answer
+    if at == "end" and lengths is None:
+        return answer[:, -1]
+    if answer.shape[1] != x.shape[1]:
+        raise ArgumentError(
+            f"model must give logits for each of {x.shape[1]} steps to be read at one of them, or "
+            f"at the end of padded samples. {type(module).__name__} gave {tuple(answer.shape)}."
+        )
     if at != "end":
         return answer[:, at]
-    if lengths is None:
-        return answer[:, -1]
     return answer[torch.arange(len(answer), device=answer.device), lengths - 1]

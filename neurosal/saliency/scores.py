@@ -44,6 +44,8 @@ class Score:
         Samples sent through the network, ``forward`` and ``backward``.
     tick : callable
         Called after every pass, with no arguments.
+    highest : int
+        The highest class index of all samples, so that one that does not exist is told at once.
 
     Examples
     --------
@@ -65,6 +67,7 @@ class Score:
     seeds: tuple[int, ...] = ()
     count: Counter = field(default_factory=Counter)
     tick: Callable[[], None] = lambda: None
+    highest: int = -1
 
     def __call__(self, x: torch.Tensor, rows: torch.Tensor | None = None) -> torch.Tensor:
         """Score samples: (K, T, N) to (K,); ``rows`` says which sample each is a variant of."""
@@ -102,7 +105,7 @@ class Score:
         >>> score.read(torch.tensor([[1.0, 3.0]]))
         tensor([2.])
         """
-        _check_classes(logits, self.target, self.network)
+        _check_classes(logits, max(self.highest, int(self.target.max())), self.network)
         scores = _read_output(logits, self.target, self.output)
         if not torch.isfinite(scores).all():
             raise ArgumentError(
@@ -170,16 +173,16 @@ class Score:
         return torch.arange(x.shape[1], device=x.device) < self.lengths[:, None]
 
 
-def _check_classes(logits: torch.Tensor, target: torch.Tensor, network: Network) -> None:
+def _check_classes(logits: torch.Tensor, highest: int, network: Network) -> None:
     """Refuse classes that the network has no logit for."""
     count, classes = logits.shape[1], network.classes
     if classes is not None and len(classes) != count:
         raise ArgumentError(
             f"classes must name the network's {count} logits. Got {len(classes)}: {list(classes)}."
         )
-    if target.max() >= count:
+    if highest >= count:
         raise ArgumentError(
-            f"target must be one of the classes {list(range(count))}. Got {int(target.max())}."
+            f"target must be one of the classes {list(range(count))}. Got {highest}."
         )
 
 

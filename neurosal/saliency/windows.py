@@ -14,6 +14,8 @@ import xarray as xr
 from neurosal.errors import ArgumentError, DataError
 
 DIMS = ("sample", "time", "region")
+LOOKED_AT = 256
+"""Samples that are looked at together."""
 
 
 class Windows:
@@ -27,7 +29,7 @@ class Windows:
     Raises
     ------
     ArgumentError
-        If there are no three dimensions, or no samples.
+        If there are no three dimensions, no samples, or no numbers.
 
     Examples
     --------
@@ -39,6 +41,11 @@ class Windows:
     """
 
     def __init__(self, x: object):
+        if isinstance(x, xr.Dataset | np.ma.MaskedArray):
+            raise ArgumentError(
+                f"x must be an array without a mask. Got {type(x).__name__}; take one variable of "
+                "a Dataset, fill a masked array, and mark trailing padding by NaN."
+            )
         self.labelled = x if isinstance(x, xr.DataArray) else None
         if self.labelled is not None:
             if set(x.dims) != set(DIMS):
@@ -56,6 +63,7 @@ class Windows:
             raise ArgumentError(
                 f"x must be (sample, time, region), none of them empty. Got shape {self.shape}."
             )
+        check_numbers("x", self.values)
 
     def __len__(self) -> int:
         """Number of samples."""
@@ -90,10 +98,29 @@ class Windows:
         >>> Windows(np.ones((3, 2, 2))).take(1, 3)[0].shape
         torch.Size([2, 2, 2])
         """
-        values = np.array(self.values[start:stop], dtype=np.result_type(self.values.dtype, "f4"))
+        values = native_floats(self.values[start:stop])
         lengths = None if all_finite(values) else self._clear_padding(values, start)
         x = torch.as_tensor(values, dtype=dtype).to(device)
         return x, None if lengths is None else torch.as_tensor(lengths, device=device)
+
+    def check(self) -> None:
+        """Look at all samples before the first is explained, so that no work is lost for the last.
+
+        Raises
+        ------
+        DataError
+            If a valid step holds NaN or infinity.
+
+        Examples
+        --------
+        >>> Windows(np.ones((3, 2, 2))).check()
+        """
+        if hasattr(self.values, "chunks") and self.values.chunks is not None:
+            return  # To look at what dask computes would be to compute it twice.
+        for start in range(0, len(self), LOOKED_AT):
+            part = np.asarray(self.values[start : start + LOOKED_AT])
+            if not all_finite(part):
+                self._clear_padding(native_floats(part), start)
 
     def coordinates(self) -> dict:
         """Coordinates for a map: those of a labelled array, integers otherwise.
@@ -130,8 +157,8 @@ class Windows:
         array([2., 5.])
         """
         total, seen = np.zeros(self.shape[1:]), np.zeros((self.shape[1], 1))
-        for start in range(0, self.shape[0], 256):
-            x, lengths = self.take(start, start + 256)
+        for start in range(0, self.shape[0], LOOKED_AT):
+            x, lengths = self.take(start, start + LOOKED_AT)
             total += x.double().sum(0).numpy()
             ends = np.full(len(x), x.shape[1]) if lengths is None else lengths.numpy()
             seen += (np.arange(x.shape[1])[:, None] < ends).sum(1, keepdims=True)
@@ -162,6 +189,56 @@ class Windows:
                 "this batch). Leave out or fill such regions; only trailing steps that are NaN in "
                 "every region count as padding."
             )
+
+
+def check_numbers(name: str, values: object) -> None:
+    """Refuse arrays of text, dates, objects or complex numbers.
+
+    Parameters
+    ----------
+    name : str
+        The argument's name, for the message.
+    values : array-like
+        Has a ``dtype`` of numpy.
+
+    Raises
+    ------
+    ArgumentError
+        If these are no real numbers.
+
+    Examples
+    --------
+    >>> check_numbers("x", np.array(["a"]))
+    Traceback (most recent call last):
+        ...
+    neurosal.errors.ArgumentError: x must hold real numbers. Got the type <U1; convert it with ...
+    """
+    if np.dtype(values.dtype).kind not in "biuf":
+        raise ArgumentError(
+            f"{name} must hold real numbers. Got the type {values.dtype}; convert it with "
+            "astype(float)."
+        )
+
+
+def native_floats(values: object) -> np.ndarray:
+    """Copy numbers as torch takes them: floating point, in this machine's byte order.
+
+    Parameters
+    ----------
+    values : array-like
+        Numbers of any type and layout, also of dask.
+
+    Returns
+    -------
+    numpy.ndarray
+        At least float32.
+
+    Examples
+    --------
+    >>> native_floats(np.arange(3, dtype=">f8")[::-1]).dtype
+    dtype('float64')
+    """
+    return np.array(values, dtype=np.result_type(values.dtype, "f4"), order="C")
 
 
 def all_finite(values: np.ndarray | torch.Tensor) -> bool:
@@ -245,7 +322,11 @@ def as_numpy(x: torch.Tensor) -> np.ndarray:
 
 def _pad(sequences: Sequence) -> np.ndarray:
     """Stack sequences (T_i, N), shorter ones padded with NaN."""
-    arrays = [np.asarray(sequence, dtype=float) for sequence in sequences]
+    try:
+        arrays = [as_numpy(s) if isinstance(s, torch.Tensor) else s for s in sequences]
+        arrays = [np.asarray(array, dtype=float) for array in arrays]
+    except (ValueError, TypeError) as error:
+        raise ArgumentError(f"x must be a list of arrays of numbers. {error}.") from error
     if not arrays or any(a.ndim != 2 or a.shape[1] != arrays[0].shape[1] for a in arrays):
         raise ArgumentError(
             "x must be a list of arrays (time, region) with one number of regions. Got shapes "
