@@ -1,6 +1,8 @@
 """Several methods on the same windows: how far they agree, and what each costs."""
 
+import inspect
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,10 +12,13 @@ from scipy.stats import rankdata
 
 from neurosal.errors import ArgumentError
 from neurosal.saliency.explain import explain
-from neurosal.saliency.methods import METHODS
+from neurosal.saliency.methods import METHODS, find_method
 from neurosal.saliency.network import as_network
+from neurosal.saliency.windows import Windows
 
 COMPARED = ("gradient", "gradient_x_input", "integrated_gradients", "smoothgrad", "occlusion")
+#: What `explain` takes whatever the method.
+SHARED = set(inspect.signature(explain).parameters) - {"model", "x", "method", "method_arguments"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +32,8 @@ class Comparison:
         for each map), ``seconds``, ``signed``, ``additive``, ``agreement`` (mean rank correlation
         with the other methods).
     agreement : pandas.DataFrame
-        Rank correlation of absolute importance between every two methods, mean over samples.
+        Rank correlation of absolute importance between every two methods, mean over samples. It
+        is over the cells that can count: no padding, and no step after ``at``.
     maps : dict of str to xarray.DataArray
         Method to maps (sample, time, region).
     """
@@ -53,7 +59,7 @@ def compare_methods(
     methods : list of str, or dict of str to dict
         Names of methods, or each with its own arguments.
     **arguments
-        Passed on to :func:`~neurosal.saliency.explain.explain`, such as ``target``.
+        Passed on to :func:`~neurosal.saliency.explain.explain`, such as ``target``; no ``out``.
 
     Returns
     -------
@@ -63,7 +69,8 @@ def compare_methods(
     Raises
     ------
     ArgumentError
-        If fewer than two methods are given, or an argument does not fit.
+        If fewer than two methods are given, or an argument does not fit. Names and arguments of
+        all methods are looked at before the first map is made.
 
     Examples
     --------
@@ -75,19 +82,52 @@ def compare_methods(
     >>> float(found.agreement.loc["gradient_x_input", "integrated_gradients"].round(3))
     1.0
     """
-    if isinstance(methods, str) or len(methods) < 2:
-        raise ArgumentError(f"methods must name at least two methods. Got {methods!r}.")
-    if arguments.get("at") == "all":
-        raise ArgumentError("at must be 'end' or a step to compare methods. Got 'all'.")
-    own = methods if isinstance(methods, dict) else {name: {} for name in methods}
-    network = as_network(model, arguments.pop("classes", None))
+    classes = arguments.pop("classes", None)
+    asked = {name: arguments | own for name, own in _own_arguments(methods).items()}
+    for name, given in asked.items():
+        _check(name, given)
+    network = as_network(model, classes)
     maps, rows = {}, {}
-    for name, extra in own.items():
-        maps[name], rows[name] = _measure(network, x, name, {**arguments, **extra})
-    agreement = _agreement(maps)
+    for name, given in asked.items():
+        maps[name], rows[name] = _measure(network, x, name, given)
+    agreement = _agreement(maps, _steps(x, [given.get("at", "end") for given in asked.values()]))
     table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("method")
     others = agreement.where(~np.eye(len(agreement), dtype=bool))
     return Comparison(table.assign(agreement=others.mean(axis=1)), agreement, maps)
+
+
+def _own_arguments(methods: object) -> dict[str, dict]:
+    """Each method's own arguments."""
+    names = [methods] if isinstance(methods, str) or not isinstance(methods, Iterable) else methods
+    names = list(names)
+    if not all(isinstance(name, str) for name in names) or len(set(names)) < 2:
+        raise ArgumentError(f"methods must name at least two methods that differ. Got {methods!r}.")
+    if not isinstance(methods, dict):
+        return {name: {} for name in names}
+    for name, own in methods.items():
+        if not isinstance(own, dict):
+            raise ArgumentError(
+                f"methods must give each method a dict of its own arguments. Got {own!r} for "
+                f"{name!r}; write {{}} for none."
+            )
+    return methods
+
+
+def _check(name: str, arguments: dict) -> None:
+    """Refuse what does not fit a method, or does not fit a comparison."""
+    if "method" in arguments:
+        raise ArgumentError(
+            f"method must be left out to compare methods. Got {arguments['method']!r}; list the "
+            "methods in 'methods'."
+        )
+    if arguments.get("out") is not None:
+        raise ArgumentError(
+            f"out must be left out to compare methods, which have one map each. Got "
+            f"{arguments['out']!r}; call explain for each method, with a file of its own."
+        )
+    if isinstance(arguments.get("at"), str) and arguments["at"] == "all":
+        raise ArgumentError("at must be 'end' or a step to compare methods. Got 'all'.")
+    find_method(name, {key: arguments[key] for key in arguments.keys() - SHARED})
 
 
 def _measure(network: object, x: object, name: str, arguments: dict) -> tuple[xr.DataArray, dict]:
@@ -100,16 +140,31 @@ def _measure(network: object, x: object, name: str, arguments: dict) -> tuple[xr
     return maps, costs | {"seconds": seconds, "signed": kind.signed, "additive": kind.additive}
 
 
-def _agreement(maps: dict[str, xr.DataArray]) -> pd.DataFrame:
+def _steps(x: object, ends: list[str | int]) -> np.ndarray:
+    """Mark the steps that can count (sample, time): no padding, none after the latest ``at``."""
+    windows = Windows(x)
+    n, steps, _ = windows.shape
+    lengths = windows.take(0, n)[1]
+    last = max(steps if end == "end" else int(end) + 1 for end in ends)
+    ends = np.minimum(steps if lengths is None else lengths.numpy()[:, None], last)
+    return np.broadcast_to(np.arange(steps) < ends, (n, steps))
+
+
+def _agreement(maps: dict[str, xr.DataArray], steps: np.ndarray) -> pd.DataFrame:
     """Mean over samples of the rank correlation of absolute importance."""
-    ranks = [_centred_ranks(array.values) for array in maps.values()]
+    ranks = [_centred_ranks(array.values, steps) for array in maps.values()]
     square = [[float(np.nanmean((a * b).sum(1))) for b in ranks] for a in ranks]
     return pd.DataFrame(square, index=list(maps), columns=list(maps))
 
 
-def _centred_ranks(maps: np.ndarray) -> np.ndarray:
-    """Ranks within each sample, centred and of unit length; NaN where a map is constant."""
-    ranks = rankdata(np.abs(maps).reshape(len(maps), -1), axis=1)
-    ranks = ranks - ranks.mean(axis=1, keepdims=True)
+def _centred_ranks(maps: np.ndarray, steps: np.ndarray) -> np.ndarray:
+    """Ranks of each sample's cells in some steps, zero in others, centred and of unit length.
+
+    NaN where a map is constant in these steps.
+    """
+    cells = np.repeat(steps, maps.shape[2], axis=1)
+    values = np.where(cells, np.abs(maps).reshape(cells.shape), -1)  # lowest: shifts the others
+    ranks = rankdata(values, axis=1)
+    ranks = np.where(cells, ranks - ranks.mean(axis=1, where=cells, keepdims=True), 0)
     norm = np.linalg.norm(ranks, axis=1, keepdims=True)
     return np.divide(ranks, norm, out=np.full_like(ranks, np.nan), where=norm > 0)

@@ -15,7 +15,8 @@ def hop_weights(model: object, x: object) -> xr.DataArray:
     """Give the attention of the last reading step over all time points, hop by hop.
 
     A layer that reads forwards reads last at the end of the window, one that reads backwards at
-    its start; both have then read all of it. Their hops follow each other.
+    its start; both have then read all of it. Their hops follow each other. Only layers that read
+    the windows themselves count, see :func:`~neurosal.saliency.attention.attention_layers`.
 
     Parameters
     ----------
@@ -33,7 +34,7 @@ def hop_weights(model: object, x: object) -> xr.DataArray:
     Raises
     ------
     ArgumentError
-        If a network of the model has no input-cell attention over the windows.
+        If a network of the model has no input-cell attention that reads the windows as they are.
 
     See Also
     --------
@@ -48,9 +49,10 @@ def hop_weights(model: object, x: object) -> xr.DataArray:
     (Frozen({'sample': 2, 'hop': 10, 'time': 4}), 1.0)
     """
     network, values = as_network(model), np.asarray(x)
-    layers = [one for m in network.modules for one in attention_layers(m, values.shape[2])]
     tensor = torch.as_tensor(values, dtype=network.dtype, device=network.device)
+    first, valid = tensor[:1], torch.ones_like(tensor[:1, :, 0], dtype=torch.bool)
     with torch.no_grad(), without_autocast(network.device.type):
+        layers = [one for m in network.modules for one in attention_layers(m, first, valid)]
         found = [_weights(layer, tensor, backwards) for layer, backwards in layers]
     names = [
         "backwards" if back else "forwards"

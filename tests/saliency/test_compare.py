@@ -62,8 +62,46 @@ def test_the_maps_are_those_of_explain(found, network):
         ({"methods": "gradient"}, "at least two methods"),
         ({"at": "all"}, "'end' or a step"),
         ({"methods": ["gradient", "lpr"]}, "method must be one of"),
+        ({"methods": ["gradient", "gradient"]}, "two methods that differ. Got .'gradient', 'grad"),
+        ({"methods": None}, "at least two methods that differ. Got None"),
+        ({"methods": [["gradient"], "occlusion"]}, "at least two methods"),
+        ({"methods": {"gradient": None, "occlusion": {}}}, "Got None for 'gradient'; write {}"),
+        ({"methods": {"gradient": {"at": "all"}, "occlusion": {}}}, "'end' or a step"),
+        ({"methods": {"occlusion": {}, "gradient": {"x": X}}}, "'gradient' takes no argument 'x'"),
+        ({"methods": ["smoothgrad", "gradient"], "n_samples": 3}, "takes no argument 'n_samples'"),
+        ({"method": "gradient"}, "method must be left out .* Got 'gradient'; list"),
+        ({"out": "maps.npy"}, "out must be left out .* Got 'maps.npy'; call explain for each"),
+        ({"methods": {"lrp": {}, "gradient": {"out": "maps.npy"}}}, "out must be left out"),
     ],
 )
-def test_bad_arguments(network, arguments, message):
+def test_bad_arguments_are_refused_before_any_work(network, arguments, message, monkeypatch):
+    def work(*_, **__):
+        raise AssertionError("A map is made.")
+
+    monkeypatch.setattr("neurosal.saliency.compare.explain", work)
     with pytest.raises(ArgumentError, match=message):
         compare_methods(network, X, target=1, **arguments)
+
+
+@pytest.mark.parametrize("at", ["end", 1])
+def test_cells_that_cannot_count_are_no_agreement(network, at):
+    x, lengths = X.copy(), np.array([2, 6, 3, 2])
+    x[np.arange(6) >= lengths[:, None]] = np.nan
+    asked = ["gradient", "integrated_gradients", "attention"]
+    found = compare_methods(network, x, methods=asked, target=1, at=at)
+    ends = lengths if at == "end" else np.minimum(lengths, at + 1)
+    for one in asked:
+        for other in asked:
+            pairs = [
+                [abs(found.maps[name].values[k, :end]).ravel() for name in (one, other)]
+                for k, end in enumerate(ends)
+            ]
+            expected = np.mean([spearmanr(*pair)[0] for pair in pairs])
+            assert found.agreement.loc[one, other] == pytest.approx(expected, abs=1e-9)
+
+
+def test_arguments_of_one_method_and_labels_of_classes_are_passed_on(network):
+    methods = {"smoothgrad": {"n_samples": 2}, "gradient": {"out": None}}
+    found = compare_methods(network, X, methods=methods, target="b", classes=["a", "b"], at=3)
+    alone = explain(network, X, method="smoothgrad", n_samples=2, target=1, at=3)
+    np.testing.assert_array_equal(found.maps["smoothgrad"], alone)

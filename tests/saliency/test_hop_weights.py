@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from neurosal.errors import ArgumentError
 from neurosal.models import InputCellClassifier, Training
@@ -46,3 +47,24 @@ def test_networks_without_attention_are_refused():
         hop_weights(build_network("lstm", n_features=4, n_classes=2), X)
     with pytest.raises(ArgumentError, match="model must be"):
         hop_weights("a network", X)
+
+
+def test_windows_that_the_network_changes_first_are_refused():
+    class Halving(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = build_network("input-cell-bi-lstm", n_features=4, n_classes=2)
+
+        def forward(self, x):
+            return self.inner(x / 2)
+
+    model = Halving()
+    with pytest.raises(ArgumentError, match="Got Halving, which changes x first"):
+        hop_weights(model, X)
+    assert hop_weights(model.inner, X / 2).sizes["hop"] == 20
+
+
+def test_a_network_in_training_mode_is_left_in_it():
+    network = build_network("input-cell-lstm", n_features=4, n_classes=2, dropout=0.5).train()
+    assert hop_weights(network, X).sizes["hop"] == 10
+    assert all(part.training for part in network.modules())
