@@ -1,6 +1,8 @@
 """The errors a user can make, each naming what was allowed and what was got."""
 
+import math
 from collections.abc import Iterable
+from numbers import Integral, Real
 
 
 class NeurosalError(Exception):
@@ -50,3 +52,55 @@ def check_one_of(name: str, value: object, allowed: Iterable) -> object:
     if value in allowed:
         return value
     raise ArgumentError(f"{name} must be one of {', '.join(map(repr, allowed))}. Got {value!r}.")
+
+
+def check_number(
+    name: str,
+    value: object,
+    *,
+    low: float = -math.inf,
+    high: float = math.inf,
+    whole: bool = False,
+    optional: bool = False,
+) -> object:
+    """Return an argument if it is a finite number within limits.
+
+    Parameters
+    ----------
+    name : str
+        The argument's name, for the message.
+    value : object
+        What the user gave.
+    low, high : float
+        The limits, both allowed.
+    whole : bool
+        Whether it must be a whole number.
+    optional : bool
+        Whether None is allowed too.
+
+    Returns
+    -------
+    object
+        ``value``; a whole number of numpy as an int.
+
+    Raises
+    ------
+    ArgumentError
+        If it is no such number.
+
+    Examples
+    --------
+    >>> check_number("n_samples", 2.5, low=1, whole=True)
+    Traceback (most recent call last):
+        ...
+    neurosal.errors.ArgumentError: n_samples must be a whole number of at least 1. Got 2.5.
+    """
+    real = isinstance(value, Integral if whole else Real) and not isinstance(value, bool)
+    if optional and value is None:
+        return None
+    if real and low <= value <= high and abs(value) < math.inf:
+        return int(value) if whole else value
+    kind = ("None or " if optional else "") + ("a whole number" if whole else "a finite number")
+    limits = f" from {low:g} to {high:g}" if high < math.inf else f" of at least {low:g}"
+    limits = "" if low == -math.inf else limits
+    raise ArgumentError(f"{name} must be {kind}{limits}. Got {value!r}.")

@@ -99,24 +99,51 @@ def batch_of(
 def _as_array(baseline: object, windows: Windows) -> object:
     """Values with a shape; of a DataArray by its names."""
     if isinstance(baseline, xr.DataArray):
-        return _in_order(baseline, windows)
+        return in_order("baseline", baseline, windows)
     if isinstance(baseline, torch.Tensor):
         return as_numpy(baseline)
     return baseline if hasattr(baseline, "shape") else np.asarray(baseline)
 
 
-def _in_order(baseline: xr.DataArray, windows: Windows) -> xr.DataArray:
-    """Put dimensions and regions in the samples' order; a dimension that lacks has one value."""
-    if not set(baseline.dims) <= set(DIMS):
-        raise ArgumentError(f"baseline must have dimensions among {DIMS}. Got {baseline.dims}.")
+def in_order(name: str, values: xr.DataArray, windows: Windows) -> xr.DataArray:
+    """Put dimensions and regions in the samples' order; a dimension that lacks has one value.
+
+    Parameters
+    ----------
+    name : str
+        The argument's name, for the message.
+    values : xarray.DataArray
+        Values along some of the samples' dimensions.
+    windows : Windows
+        The samples.
+
+    Returns
+    -------
+    xarray.DataArray
+        (time, region), or (sample, time, region).
+
+    Raises
+    ------
+    ArgumentError
+        If dimensions or regions are others than the samples'.
+
+    Examples
+    --------
+    >>> x = xr.DataArray(np.ones((2, 3, 2)), dims=DIMS, coords={"region": ["a", "b"]})
+    >>> own = xr.DataArray([2.0, 1.0], dims="region", coords={"region": ["b", "a"]})
+    >>> in_order("baseline", own, Windows(x)).values.tolist()
+    [[1.0, 2.0]]
+    """
+    if not set(values.dims) <= set(DIMS):
+        raise ArgumentError(f"{name} must have dimensions among {DIMS}. Got {values.dims}.")
     known = windows.labelled
-    if known is not None and all("region" in one.indexes for one in (known, baseline)):
-        if set(baseline.indexes["region"]) != set(known.indexes["region"]):
-            raise ArgumentError("baseline must have the regions of x, in any order.")
-        baseline = baseline.sel(region=known["region"].values)
-    wanted = [dim for dim in DIMS if dim in baseline.dims or dim != "sample"]
-    lacking = [dim for dim in wanted if dim not in baseline.dims]
-    return baseline.expand_dims(lacking).transpose(*wanted)
+    if known is not None and all("region" in one.indexes for one in (known, values)):
+        if set(values.indexes["region"]) != set(known.indexes["region"]):
+            raise ArgumentError(f"{name} must have the regions of x, in any order.")
+        values = values.sel(region=known["region"].values)
+    wanted = [dim for dim in DIMS if dim in values.dims or dim != "sample"]
+    lacking = [dim for dim in wanted if dim not in values.dims]
+    return values.expand_dims(lacking).transpose(*wanted)
 
 
 def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:

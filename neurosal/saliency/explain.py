@@ -9,7 +9,7 @@ import xarray as xr
 from neurosal.errors import ArgumentError, check_one_of
 from neurosal.models.checks import check_region_names
 from neurosal.models.scopes import seeded
-from neurosal.saliency.baselines import as_baseline
+from neurosal.saliency.baselines import as_baseline, in_order
 from neurosal.saliency.batching import Progress, check_batch_size, in_batches
 from neurosal.saliency.job import Job
 from neurosal.saliency.methods import find_method
@@ -120,6 +120,7 @@ def explain(
     storage = Storage(out, windows)
     check_region_names(network.regions, windows.labelled)
     _name_groups(arguments, windows)
+    _order_background(arguments, windows)
     _check_at(at, windows)
     labels, absent = _labels(target, y, windows), as_baseline(baseline, windows)
     windows.check()
@@ -201,4 +202,11 @@ def _name_groups(arguments: dict, windows: Windows) -> None:
             "groups='network' needs x as a DataArray with the coordinate 'network' on 'region'. "
             "Give groups as one label for each region instead."
         )
-    arguments["groups"] = labelled["network"].values
+    arguments["groups"] = labelled["network"]
+
+
+def _order_background(arguments: dict, windows: Windows) -> None:
+    """Put a labelled background's regions in the samples' order, also a base method's."""
+    for own in (arguments, arguments.get("base_arguments") or {}):
+        if isinstance(own, dict) and isinstance(own.get("background"), xr.DataArray):
+            own["background"] = in_order("background", own["background"], windows)

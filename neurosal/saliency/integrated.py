@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import torch
 
-from neurosal.errors import ArgumentError
+from neurosal.errors import check_number
 from neurosal.saliency.batching import passes, split
 from neurosal.saliency.gradients import Attribution, input_gradient
 from neurosal.saliency.scores import Score
@@ -39,12 +39,17 @@ def integrated_gradients(
     tolerance : float or None
         Largest error allowed, as a share of the score difference; None: no halving.
     max_halvings : int
-        How often a stretch may be halved.
+        How often a stretch may be halved; 0: never.
 
     Returns
     -------
     Attribution
         Signed maps, with ``completeness_error`` (absolute) and ``steps_used``.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument is no number of its kind.
 
     References
     ----------
@@ -59,6 +64,9 @@ def integrated_gradients(
     >>> torch.allclose(integrated_gradients(score, torch.ones(1, 2, 3)).maps, weight, atol=1e-6)
     True
     """
+    n_steps = check_number("n_steps", n_steps, low=1, whole=True)
+    check_number("tolerance", tolerance, low=0, optional=True)
+    check_number("max_halvings", max_halvings, low=0, whole=True)
     with torch.no_grad():
         end, base = score(x), score(score.baseline.expand_as(x))
     maps = _integral(score, x, n_steps)
@@ -67,11 +75,11 @@ def integrated_gradients(
     if tolerance is not None:
         allowed = _allowed(end, base, tolerance)
         left = (error.abs() > allowed).nonzero().squeeze(1)
-        if len(left):
+        if len(left) and max_halvings:
             maps[left] = 0
             used += _add_stretches(score, x, left, allowed, max_halvings, maps)
             error = maps.flatten(1).sum(1) - (end - base)
-            _warn_incomplete(error.abs() > allowed)
+        _warn_incomplete(error.abs() > allowed)
     found = {"completeness_error": error.abs(), "steps_used": used}
     return Attribution(maps, {"score": end, **found})
 
@@ -92,8 +100,6 @@ def _integral(score: Score, x: torch.Tensor, n_steps: int) -> torch.Tensor:
 
 def _nodes(n_points: int, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Points and weights of Gauss and Legendre on the way from 0 to 1."""
-    if n_points < 1:
-        raise ArgumentError(f"n_steps must be a positive integer. Got {n_points!r}.")
     points, weights = np.polynomial.legendre.leggauss(n_points)
     return torch.as_tensor((points + 1) / 2).to(like), torch.as_tensor(weights / 2).to(like)
 

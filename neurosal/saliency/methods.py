@@ -10,7 +10,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from neurosal.errors import ArgumentError, check_one_of
+from neurosal.errors import ArgumentError, check_number, check_one_of
 from neurosal.saliency import (
     attention,
     gradients,
@@ -74,7 +74,12 @@ class Method:
 
 def _draws(arguments: dict, shape: tuple[int, int]) -> int:
     """Noisy copies of a sample."""
-    return arguments["n_samples"]
+    return check_number("n_samples", arguments["n_samples"], low=1, whole=True)
+
+
+def _points(arguments: dict, shape: tuple[int, int]) -> int:
+    """Points on the way to a sample."""
+    return check_number("n_steps", arguments["n_steps"], low=1, whole=True)
 
 
 METHODS: dict[str, Method] = {
@@ -82,9 +87,7 @@ METHODS: dict[str, Method] = {
     "gradient_x_input": Method(gradients.gradient_x_input, additive=True),
     "squared_gradient": Method(gradients.squared_gradient, signed=False),
     "integrated_gradients": Method(
-        integrated.integrated_gradients,
-        additive=True,
-        variants=lambda arguments, shape: arguments["n_steps"],
+        integrated.integrated_gradients, additive=True, variants=_points
     ),
     "smoothgrad": Method(noise.smoothgrad, random=True, variants=_draws),
     "smoothgrad_squared": Method(
@@ -124,6 +127,21 @@ METHODS: dict[str, Method] = {
     ),
     "attention": Method(attention.attention, signed=False, needs="input-cell attention"),
 }
+
+WATCHED = (
+    "gradient",
+    "gradient_x_input",
+    "squared_gradient",
+    "integrated_gradients",
+    "smoothgrad",
+    "smoothgrad_squared",
+    "vargrad",
+    "expected_gradients",
+    "guided_backprop",
+    "lrp",
+    "deep_taylor",
+)
+"""Methods whose maps temporal rescaling can watch."""
 
 
 def find_method(name: str, arguments: dict) -> tuple[Method, dict]:

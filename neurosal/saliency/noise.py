@@ -8,11 +8,13 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
+import xarray as xr
 
-from neurosal.errors import ArgumentError
+from neurosal.errors import ArgumentError, DataError, check_number
 from neurosal.saliency.batching import passes
 from neurosal.saliency.gradients import Attribution, input_gradient
 from neurosal.saliency.scores import Score
+from neurosal.saliency.windows import DIMS, as_numpy, check_numbers, native_floats
 
 
 def smoothgrad(
@@ -164,12 +166,20 @@ def expected_gradients(
     n_samples : int
         Points drawn for each sample.
     background : array-like or None
-        Samples (K, T, N) to draw baselines from; None: the one baseline.
+        Samples (K, T, N) to draw baselines from, a DataArray's dimensions in any order; None: the
+        one baseline, which also stands for a sample's trailing steps that are NaN in every region.
 
     Returns
     -------
     Attribution
         Signed maps.
+
+    Raises
+    ------
+    ArgumentError
+        If the background is no such array of numbers, or ``n_samples`` no positive integer.
+    DataError
+        If the background holds NaN or infinity elsewhere.
 
     References
     ----------
@@ -183,6 +193,8 @@ def expected_gradients(
     >>> explain(network, torch.ones(4, 2, 3), method="expected_gradients", target=1).shape
     (4, 2, 3)
     """
+    n_samples = check_number("n_samples", n_samples, low=1, whole=True)
+    background = None if background is None else _checked_background(background, x)
     generators, total = _generators(score), torch.zeros_like(x)
     for n_draws, rows in passes(n_samples, len(x), score.rows, x.device):
         start = _draw_baselines(score, x, generators, n_draws, background)
@@ -228,6 +240,7 @@ def noisy_copies(
     >>> [len(rows) for noisy, rows in noisy_copies(score, torch.ones(1, 2, 3), 5, 0.15, 1.0)]
     [2, 2, 1]
     """
+    n_samples = check_number("n_samples", n_samples, low=1, whole=True)
     spread = _spread(score, x, noise_level, sd)
     generators = _generators(score)
     for count, rows in passes(n_samples, len(x), score.rows, x.device):
@@ -237,8 +250,8 @@ def noisy_copies(
 
 def _spread(score: Score, x: torch.Tensor, noise_level: float, sd: float | None) -> torch.Tensor:
     """Standard deviation of the noise of each sample (B, 1, 1)."""
-    if (sd if sd is not None else noise_level) < 0:
-        raise ArgumentError(f"noise_level and sd must not be negative. Got {noise_level}, {sd}.")
+    check_number("noise_level", noise_level, low=0)
+    check_number("sd", sd, low=0, optional=True)
     if sd is not None:
         return torch.full((len(x), 1, 1), float(sd), dtype=x.dtype, device=x.device)
     padding = ~score.valid(x)[:, :, None]
@@ -265,15 +278,59 @@ def _draw_baselines(
     x: torch.Tensor,
     generators: list[torch.Generator],
     n_draws: int,
-    background: object,
+    background: torch.Tensor | None,
 ) -> torch.Tensor:
     """Baselines (D * B, T, N), drawn from the background where there is one."""
+    absent = score.baseline.expand_as(x).repeat(n_draws, 1, 1)
     if background is None:
-        return score.baseline.expand_as(x).repeat(n_draws, 1, 1)
+        return absent
     drawn = [
         int(torch.randint(len(background), (), generator=generator))
         for _ in range(n_draws)
         for generator in generators
     ]
-    chosen = torch.as_tensor(np.asarray(background)).to(x)[torch.tensor(drawn, device=x.device)]
+    chosen = background[torch.tensor(drawn, device=x.device)]
+    chosen = torch.where(chosen.isnan(), absent, chosen)
     return chosen * score.valid(x).repeat(n_draws, 1)[:, :, None]
+
+
+def _checked_background(background: object, x: torch.Tensor) -> torch.Tensor:
+    """Samples (K, T, N) as ``x`` is; NaN in their padding alone."""
+    values = _background_values(background)
+    if values.ndim != 3 or values.shape[1:] != x.shape[1:] or not len(values):
+        raise ArgumentError(
+            "background must be one or more samples (sample, time, region) with the "
+            f"{x.shape[1]} steps and {x.shape[2]} regions of x. Got shape {values.shape}."
+        )
+    check_numbers("background", values)
+    values = native_floats(values)
+    padding = np.logical_and.accumulate(np.isnan(values).all(2)[:, ::-1], axis=1)[:, ::-1]
+    padding[:, 0] = False
+    bad = ~np.isfinite(values) & ~padding[:, :, None]
+    if bad.any():
+        sample, step, region = np.argwhere(bad)[0].tolist()
+        raise DataError(
+            f"background must be finite. Got {values[sample, step, region]} at sample {sample}, "
+            f"step {step}, region {region} ({int(bad.sum())} such values). Leave out or fill such "
+            "samples; only trailing steps that are NaN in every region count as padding."
+        )
+    return torch.as_tensor(values).to(x)
+
+
+def _background_values(background: object) -> np.ndarray:
+    """Take a background as an array, a labelled one by the names of its dimensions."""
+    if isinstance(background, torch.Tensor):
+        return as_numpy(background)
+    if isinstance(background, xr.DataArray):
+        if set(background.dims) != set(DIMS):
+            raise ArgumentError(
+                f"background must have the dimensions {DIMS}. Got {background.dims}; rename or "
+                "expand_dims."
+            )
+        return background.transpose(*DIMS).values
+    try:
+        return np.asarray(background)
+    except (ValueError, RuntimeError) as error:
+        raise ArgumentError(
+            f"background must be samples of one shape (time, region). {error}"
+        ) from error

@@ -8,9 +8,11 @@ import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+import pandas as pd
 import torch
+import xarray as xr
 
-from neurosal.errors import ArgumentError, check_one_of
+from neurosal.errors import ArgumentError, DataError, check_number, check_one_of
 from neurosal.saliency.batching import split
 from neurosal.saliency.gradients import Attribution
 from neurosal.saliency.scores import Score
@@ -42,7 +44,8 @@ def occlusion(
     Returns
     -------
     Attribution
-        Signed maps: for each cell the mean loss over the windows that cover it.
+        Signed maps: for each cell the mean loss over the windows that cover it; zero after the
+        step that the score is read at.
 
     Raises
     ------
@@ -116,12 +119,15 @@ def feature_ablation(
     Returns
     -------
     Attribution
-        Signed maps: each cell holds the loss of the block that it is in.
+        Signed maps: each cell holds the loss of the block that it is in; zero after the step
+        that the score is read at.
 
     Raises
     ------
     ArgumentError
         If the groups or the block do not fit the samples.
+    DataError
+        If a region has no label.
 
     Examples
     --------
@@ -173,8 +179,8 @@ def temporal_rescaling(
     """Temporal saliency rescaling: how much another method's map changes when cells are taken away.
 
     First each step: the summed absolute change of the map when the step is set to the baseline,
-    scaled to [0, 1] over the steps. Then, in steps above a quantile, each cell in the same way,
-    unscaled. The result is the product.
+    scaled to [0, 1] over the steps (1 where all are equal). Then, in steps above a quantile, each
+    cell in the same way, unscaled. The result is the product.
 
     This is by far the dearest method: a sample of T steps and N regions takes about
     T + (1 - threshold) T N maps of ``base``, that is 51,000 for 284 steps and 400 regions, each
@@ -190,9 +196,11 @@ def temporal_rescaling(
     base : str
         The method whose map is watched.
     threshold : float
-        Quantile of the steps above which single cells are taken away.
+        Quantile of the steps above which single cells are taken away; where no step is above, in
+        those that change the map most.
     elsewhere : float
-        What stands for the cells of the other steps.
+        What stands for the cells of the other steps, as a share of the sample's largest change by
+        a single cell. (The published code has the number 0.1, beside changes scaled to [0, 1].)
     base_arguments : dict or None
         The base method's own arguments.
 
@@ -200,6 +208,11 @@ def temporal_rescaling(
     -------
     Attribution
         Maps without sign.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument is not allowed.
 
     References
     ----------
@@ -212,7 +225,8 @@ def temporal_rescaling(
     >>> explain(network, torch.ones(4, 2, 3), method="temporal_rescaling", target=1).shape
     (4, 2, 3)
     """
-    method, arguments = _watched(base, base_arguments)
+    method, arguments = _watched(base, threshold, elsewhere, base_arguments)
+    wide = torch.promote_types(x.dtype, torch.float32)  # Half precision has no quantile.
 
     def change(rows: torch.Tensor, steps: torch.Tensor, regions: object) -> torch.Tensor:
         """Change of the maps of ``rows`` when ``steps`` at ``regions`` are at the baseline."""
@@ -220,18 +234,19 @@ def temporal_rescaling(
         at = (torch.arange(len(rows), device=x.device), steps, regions)
         less[at] = score.baseline.expand_as(x)[rows, steps, regions]
         changed = method.function(score.take(rows), less, **arguments).maps
-        return (changed - whole[rows]).abs().flatten(1).sum(1)
+        return (changed - whole[rows]).abs().flatten(1).sum(1, dtype=wide)
 
     whole = method.function(score, x, **arguments).maps
     valid = score.valid(x)
-    every = torch.zeros(valid.shape, dtype=x.dtype, device=x.device)
+    every = torch.zeros(valid.shape, dtype=wide, device=x.device)
     for rows, steps in split(score.rows, *valid.nonzero(as_tuple=True)):
         every[rows, steps] = change(rows, steps, slice(None))
-    cells = torch.full_like(x, elsewhere)
-    ahead = (every > _quantile(every, valid, threshold)) & valid
+    cells = torch.zeros_like(x, dtype=wide)
+    ahead = _ahead(every, valid, threshold)
     chosen = ahead[:, :, None].expand_as(x).nonzero(as_tuple=True)
     for rows, steps, regions in split(score.rows, *chosen):
         cells[rows, steps, regions] = change(rows, steps, regions)
+    cells = torch.where(ahead[:, :, None], cells, elsewhere * cells.amax((1, 2), keepdim=True))
     return Attribution(_unit_range(every, valid)[:, :, None] * cells, {})
 
 
@@ -252,35 +267,24 @@ def count_changes(arguments: dict, shape: tuple[int, int]) -> int:
 
     Examples
     --------
-    >>> own = {"base": "smoothgrad", "threshold": 0.5, "base_arguments": {"n_samples": 3}}
-    >>> count_changes(own, (10, 4))
+    >>> own = {"base": "smoothgrad", "base_arguments": {"n_samples": 3}}
+    >>> count_changes({"threshold": 0.5, "elsewhere": 0.1, **own}, (10, 4))
     93
     """
-    method, own = _watched(arguments["base"], arguments["base_arguments"])
-    ahead = math.ceil((1 - min(max(arguments["threshold"], 0), 1)) * shape[0])
+    method, own = _watched(**arguments)
+    ahead = max(1, math.ceil((1 - arguments["threshold"]) * shape[0]))
     return (1 + shape[0] + ahead * shape[1]) * method.variants(own, shape)
 
 
-WATCHED = (
-    "gradient",
-    "gradient_x_input",
-    "squared_gradient",
-    "integrated_gradients",
-    "smoothgrad",
-    "smoothgrad_squared",
-    "vargrad",
-    "expected_gradients",
-    "guided_backprop",
-    "lrp",
-    "deep_taylor",
-)
-
-
-def _watched(base: str, base_arguments: dict | None) -> tuple:
-    """Look the base method up and complete its arguments."""
-    from neurosal.saliency.methods import find_method
+def _watched(base: str, threshold: float, elsewhere: float, base_arguments: dict | None) -> tuple:
+    """Check the arguments, look the base method up and complete its own."""
+    from neurosal.saliency.methods import WATCHED, find_method
 
     check_one_of("base", base, WATCHED)
+    check_number("threshold", threshold, low=0, high=1)
+    check_number("elsewhere", elsewhere, low=0, high=1)
+    if not isinstance(base_arguments, dict | None):
+        raise ArgumentError(f"base_arguments must be None or a dict. Got {base_arguments!r}.")
     return find_method(base, base_arguments or {})
 
 
@@ -300,7 +304,10 @@ def _ablate(score: Score, x: torch.Tensor, blocks: Sequence[Block]) -> Attributi
             for loss, (steps, regions) in zip(lost, some, strict=True):
                 maps[:, steps, regions] += loss[:, None, None]
                 covered[steps, regions] += 1
-    return Attribution(maps / covered, {"score": whole})
+    maps /= covered
+    if score.at != "end":
+        maps[:, score.at + 1 :] = 0
+    return Attribution(maps, {"score": whole})
 
 
 def _at_once(blocks: Sequence[Block], count: int) -> Iterator[Sequence[Block]]:
@@ -313,11 +320,8 @@ def _windows(
     shape: tuple[int, int], window: tuple[int, int], stride: tuple[int, int] | None
 ) -> list[list[slice]]:
     """Steps and regions of the places of a sliding window."""
-    window = tuple(min(size, total) for size, total in zip(window, shape, strict=False))
-    stride = window if stride is None else stride
-    for name, sizes in (("window", window), ("stride", stride)):
-        if len(sizes) != 2 or any(size < 1 for size in sizes):
-            raise ArgumentError(f"{name} must be two positive integers. Got {sizes!r}.")
+    window = tuple(map(min, _two("window", window), shape))
+    stride = window if stride is None else _two("stride", stride)
     if stride[0] > window[0] or stride[1] > window[1]:
         raise ArgumentError(f"stride must not exceed the window {window!r}. Got {stride!r}.")
     return [
@@ -326,14 +330,21 @@ def _windows(
     ]
 
 
+def _two(name: str, sizes: object) -> tuple[int, int]:
+    """Refuse what is no pair of positive integers."""
+    try:
+        steps, regions = (check_number(name, size, low=1, whole=True) for size in sizes)
+    except (TypeError, ValueError) as error:
+        raise ArgumentError(f"{name} must be two positive integers. Got {sizes!r}.") from error
+    return steps, regions
+
+
 def _blocks(
     shape: tuple[int, int], groups: object, block: int | None
 ) -> tuple[list[slice], list[torch.Tensor]]:
     """Steps of the time blocks, and the regions of each group."""
     n_steps, n_regions = shape
-    block = n_steps if block is None else block
-    if block < 1:
-        raise ArgumentError(f"block must be a positive number of steps. Got {block!r}.")
+    block = check_number("block", block, low=1, whole=True, optional=True) or n_steps
     times = [slice(start, start + block) for start in range(0, n_steps, block)]
     return times, _members(groups, n_regions)
 
@@ -349,25 +360,38 @@ def _members(groups: object, n_regions: int) -> list[torch.Tensor]:
         check_one_of("groups", groups, ["region", "all"])
         labels = np.arange(n_regions) if groups == "region" else np.zeros(n_regions)
     else:
-        labels = np.asarray(groups)
+        labels = np.asarray(groups, dtype=object)
     if labels.shape != (n_regions,):
         raise ArgumentError(
             f"groups must be 'region', 'network' (for samples with that coordinate), 'all', or one "
             f"label for each of {n_regions} regions. Got shape {labels.shape}."
         )
-    place = np.unique(labels, return_inverse=True)[1]
+    place = pd.factorize(labels)[0]
+    _check_labelled((place < 0) | [not str(label).strip() for label in labels], groups)
     return [torch.as_tensor(np.flatnonzero(place == group)) for group in range(place.max() + 1)]
 
 
-def _quantile(values: torch.Tensor, valid: torch.Tensor, share: float) -> torch.Tensor:
-    """Quantile over the valid steps of each sample (B, 1)."""
-    if not 0 <= share <= 1:
-        raise ArgumentError(f"threshold must be from 0 to 1. Got {share!r}.")
-    return values.masked_fill(~valid, torch.nan).nanquantile(share, dim=1, keepdim=True)
+def _check_labelled(missing: np.ndarray, groups: object) -> None:
+    """Refuse regions without a label."""
+    if missing.any():
+        named = isinstance(groups, xr.DataArray) and "region" in groups.coords
+        names = groups["region"].values if named else np.arange(len(missing))
+        raise DataError(
+            f"groups must give each region a label. Got none for {int(missing.sum())} of "
+            f"{len(missing)} regions: {names[missing][:10].tolist()}{'' if named else ' from 0'}. "
+            "Label them, or leave these regions out."
+        )
+
+
+def _ahead(values: torch.Tensor, valid: torch.Tensor, share: float) -> torch.Tensor:
+    """Mark the steps above the quantile of their sample's, or its largest where none is."""
+    quantile = values.masked_fill(~valid, torch.nan).nanquantile(share, dim=1, keepdim=True)
+    above, top = values > quantile, values == values.amax(1, keepdim=True)
+    return torch.where(above.any(1, keepdim=True), above, top) & (values > 0)
 
 
 def _unit_range(values: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
-    """Scale to [0, 1] over the valid steps of each sample; zero where nothing varies."""
+    """Scale to [0, 1] over the valid steps of each sample; if all are equal, 1 but for zeros."""
     low = values.masked_fill(~valid, torch.inf).amin(1, keepdim=True)
     high = values.masked_fill(~valid, -torch.inf).amax(1, keepdim=True)
-    return ((values - low) / (high - low).clamp_min(torch.finfo(values.dtype).tiny)) * valid
+    return torch.where(high == low, values > 0, (values - low) / (high - low)) * valid

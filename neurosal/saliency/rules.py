@@ -22,10 +22,11 @@ product
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import ArgumentError, check_one_of
+from ..errors import ArgumentError, check_number, check_one_of
 from .relevance_affine import Affine, Term, input_relevance_of
 from .relevance_maps import LinearMap, safe_ratio, stabilised
 
@@ -93,8 +94,8 @@ def make_rule(
     bias_factor: float = 0.0,
     gate_rule: str = "all",
     input_rule: str | None = None,
-    low: float | Tensor | None = None,
-    high: float | Tensor | None = None,
+    low: object = None,
+    high: object = None,
 ) -> Rule:
     """Check the values of a rule and fill in what its name implies.
 
@@ -104,7 +105,8 @@ def make_rule(
         "z+" is alpha 1, beta 0. "deep-taylor" is "z+" with an input rule: "zB" where bounds are
         given, else "w2".
     epsilon, alpha, beta, bias_factor, gate_rule, input_rule, low, high
-        See :class:`Rule`; alpha and beta are used by "alpha-beta" only.
+        See :class:`Rule`; alpha and beta are used by "alpha-beta" only. Bounds may be any array
+        of one number for each region.
 
     Returns
     -------
@@ -133,15 +135,32 @@ def make_rule(
         alpha, beta = 1.0, 0.0
     if name == "deep-taylor" and input_rule is None:
         input_rule = "w2" if low is None and high is None else "zB"
-    _check_numbers(epsilon, alpha, beta, bias_factor)
+    _check_numbers(epsilon=epsilon, alpha=alpha, beta=beta, bias_factor=bias_factor)
+    low, high = _bound("low", low), _bound("high", high)
     if input_rule == "zB" and (low is None or high is None):
         raise ArgumentError("The zB rule needs the bounds of the data: give both low and high.")
     kind = "epsilon" if name == "epsilon" else "alpha-beta"
     return Rule(kind, epsilon, alpha, beta, bias_factor, gate_rule, input_rule, low, high)
 
 
-def _check_numbers(epsilon: float, alpha: float, beta: float, bias_factor: float) -> None:
+def _bound(name: str, bound: object) -> float | Tensor | None:
+    """Make a bound one number, or a tensor of one for each region."""
+    if bound is None:
+        return None
+    given = bound.detach().cpu().double() if isinstance(bound, Tensor) else bound
+    values = np.asarray(given)
+    if values.dtype.kind not in "iuf" or not np.isfinite(values).all():
+        raise ArgumentError(
+            f"{name} must be a finite number, or one for each region. Got {bound!r}."
+        )
+    return values.item() if values.ndim == 0 else torch.as_tensor(values.astype("f8", order="C"))
+
+
+def _check_numbers(*, epsilon: float, alpha: float, beta: float, bias_factor: float) -> None:
     """Refuse numbers with which a rule has no meaning."""
+    numbers = {"epsilon": epsilon, "alpha": alpha, "beta": beta, "bias_factor": bias_factor}
+    for name, value in numbers.items():
+        check_number(name, value)
     if not epsilon >= 0:
         raise ArgumentError(f"epsilon must be at least 0. Got {epsilon!r}.")
     if not 0 <= bias_factor <= 1:

@@ -81,6 +81,22 @@ def test_a_labelled_baseline_of_regions_or_of_steps_is_put_where_it_belongs():
         ask(LABELLED, baseline=own.assign_coords(region=["c", "a", "d"]))
 
 
+def test_a_labelled_background_is_put_in_the_order_of_x():
+    background = LABELLED.copy(data=BASE)
+    asked = {"method": "expected_gradients", "n_samples": 4}
+    plain = ask(LABELLED, background=BASE, **asked)
+    moved = background.isel(region=[2, 0, 1]).transpose("region", "time", "sample")
+    np.testing.assert_array_equal(ask(LABELLED, background=moved, **asked), plain)
+    with pytest.raises(ArgumentError, match="background must have the regions of x"):
+        ask(LABELLED, background=background.assign_coords(region=["a", "b", "d"]), **asked)
+
+
+def test_regions_without_a_network_are_named():
+    x = LABELLED.assign_coords(network=("region", np.array(["V", None, "M"], dtype=object)))
+    with pytest.raises(DataError, match="'b'"):
+        ask(x, method="feature_ablation", groups="network")
+
+
 def test_a_baseline_is_finite_but_in_the_padding():
     x, base = X.copy(), BASE.copy()
     x[1, 3:] = base[1, 3:] = np.nan

@@ -152,11 +152,11 @@ def test_expected_gradients_are_integrated_gradients_averaged_over_the_backgroun
 
 
 def test_negative_noise_and_no_steps_are_refused():
-    with pytest.raises(ArgumentError, match="sd must not be negative"):
+    with pytest.raises(ArgumentError, match="sd must be None or a finite number of at least 0"):
         explain(network(), X, method="smoothgrad", target=1, sd=-1.0)
-    with pytest.raises(ArgumentError, match="n_steps must be a positive"):
+    with pytest.raises(ArgumentError, match="n_steps must be a whole number of at least 1"):
         explain(network(), X, target=1, n_steps=0)
-    with pytest.raises(ArgumentError, match="n_samples must be a positive"):
+    with pytest.raises(ArgumentError, match="n_samples must be a whole number of at least 1"):
         explain(network(), X, method="vargrad", target=1, n_samples=0)
 
 

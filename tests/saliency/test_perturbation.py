@@ -4,9 +4,10 @@ import captum.attr
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 from torch import nn
 
-from neurosal.errors import ArgumentError
+from neurosal.errors import ArgumentError, DataError
 from neurosal.models import build_network
 from neurosal.saliency.explain import explain
 
@@ -57,7 +58,10 @@ def test_feature_ablation_equals_captum(groups, block):
 
 
 def slow_rescaling(base, sample, end, baseline):
-    """Temporal saliency rescaling of one sample (T, N), cell by cell as published."""
+    """Temporal saliency rescaling of one sample (T, N), cell by cell.
+
+    As published, but that 0.1 counts in the largest change of a cell.
+    """
 
     def change(steps, regions):
         less = sample.copy()
@@ -67,11 +71,11 @@ def slow_rescaling(base, sample, end, baseline):
     whole = base(sample)
     by_step = np.array([change(t, slice(None)) for t in range(end)])
     unit = (by_step - by_step.min()) / (by_step.max() - by_step.min())
+    ahead = unit > np.quantile(unit, 0.55)
+    by_cell = np.array([[change(t, i) for i in range(sample.shape[1])] for t in range(end)])
+    by_cell[~ahead] = 0.1 * by_cell[ahead].max()
     out = np.zeros_like(sample)
-    for t in range(end):
-        ahead = unit[t] > np.quantile(unit, 0.55)
-        for i in range(sample.shape[1]):
-            out[t, i] = unit[t] * (change(t, i) if ahead else 0.1)
+    out[:end] = unit[:, None] * by_cell
     return out
 
 
@@ -93,6 +97,101 @@ def test_temporal_rescaling_as_published(base, batch_size):
         slow = slow_rescaling(method, X[k, :end], end, BASELINE[:end])
         np.testing.assert_allclose(ours[k, :end], slow, atol=1e-12)
         assert not ours.values[k, end:].any()
+
+
+class Scaled(nn.Module):
+    def __init__(self, factor):
+        super().__init__()
+        self.network, self.factor = network(), factor
+
+    def forward(self, x, lengths=None, steps=False):
+        return self.factor * self.network(x, lengths, steps=steps)
+
+
+@pytest.mark.parametrize("base", ["gradient", "integrated_gradients", "smoothgrad"])
+def test_temporal_rescaling_scales_with_the_logit(base):
+    padded = X.copy()
+    padded[1, 4:] = np.nan
+    own = {"n_samples": 3} if base == "smoothgrad" else {}
+    asked = {"method": "temporal_rescaling", "base": base, "base_arguments": own, "target": TARGET}
+    single = explain(Scaled(1.0), padded, **asked)
+    assert np.abs(single).max() > 0
+    for factor in (0.01, 100.0):
+        scaled = explain(Scaled(factor), padded, **asked)
+        np.testing.assert_allclose(scaled / factor, single, rtol=1e-6, atol=1e-12)
+
+
+class Cubic(nn.Module):
+    """Logits whose gradient changes by 3 in every cell that is taken away from ones."""
+
+    def forward(self, x, lengths=None):
+        return torch.stack([x.pow(3).sum((1, 2)), x.sum((1, 2))], dim=1)
+
+
+def test_steps_that_change_the_map_alike_count_one():
+    """A cell's change is 3."""
+    maps = explain(Cubic(), np.ones((1, 1, N)), method="temporal_rescaling", target=0)
+    np.testing.assert_allclose(maps, 3)
+    x = np.ones((2, 4, N))
+    x[0, 1:] = np.nan
+    maps = explain(Cubic(), x, method="temporal_rescaling", target=0)
+    np.testing.assert_allclose(maps[0], 3 * (np.arange(4) < 1)[:, None] * np.ones(N))
+    np.testing.assert_allclose(maps[1], 3)
+
+
+def test_a_threshold_of_one_leaves_the_step_that_changes_the_map_most():
+    x = np.ones((1, 3, N)) * np.array([1.0, 2.0, 1.5])[:, None]
+    maps = explain(Cubic(), x, method="temporal_rescaling", target=0, threshold=1)
+    change = 3 * x[0] ** 2
+    unit = (change - 3) / (12 - 3)
+    np.testing.assert_allclose(maps[0], unit * np.array([[1.2], [12], [1.2]]), rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_temporal_rescaling_of_networks_in_half_precision(dtype):
+    expected = explain(network(), X, method="temporal_rescaling", target=1).values.ravel()
+    half, x = network().to(dtype), torch.as_tensor(X, dtype=dtype)
+    maps = explain(half, x, method="temporal_rescaling", target=1)
+    assert maps.dtype == np.float32
+    assert np.corrcoef(maps.values.ravel(), expected)[0, 1] > 0.9
+
+
+@pytest.mark.parametrize("at", [2, "all"])
+@pytest.mark.parametrize(
+    "own",
+    [
+        {"method": "occlusion", "window": (4, 1)},
+        {"method": "feature_ablation"},
+        {"method": "feature_ablation", "block": 2, "groups": "all"},
+    ],
+)
+def test_steps_after_the_one_that_is_read_get_zero(own, at):
+    maps = explain(network(), X, target=1, at=at, **own)
+    after_two = maps if at == 2 else maps.sel(output_time=2)
+    assert not after_two.values[:, 3:].any()
+    cut = explain(network(), X[:, :3], target=1, **own)
+    np.testing.assert_allclose(after_two[:, :3], cut, atol=1e-12)
+
+
+@pytest.mark.parametrize("missing", [None, np.nan, "", " "])
+def test_regions_without_a_label_are_named(missing):
+    groups = ["V", missing, "V", "M", missing]
+    with pytest.raises(DataError, match=r"none for 2 of 5 regions: \[1, 4\] from 0"):
+        explain(network(), X, method="feature_ablation", target=1, groups=groups)
+    x = xr.DataArray(X, dims=("sample", "time", "region"))
+    x = x.assign_coords(network=("region", np.array(groups, dtype=object)), region=list("abcde"))
+    with pytest.raises(DataError, match="none for 2 of 5 regions"):
+        explain(network(), x, method="feature_ablation", target=1, groups="network")
+    with pytest.raises(DataError, match=r"regions: \['b', 'e'\]. Label them"):
+        explain(network(), X, method="feature_ablation", target=1, groups=x["network"])
+
+
+def test_labels_may_be_of_several_types():
+    mixed, plain = [1, "a", 1, 2.5, "a"], [0, 1, 0, 2, 1]
+    asked = {"method": "feature_ablation", "target": 1}
+    expected = explain(network(), X, groups=plain, **asked)
+    for groups in (mixed, torch.tensor(plain), tuple(plain)):
+        np.testing.assert_array_equal(explain(network(), X, groups=groups, **asked), expected)
 
 
 def test_a_map_that_never_changes_is_rescaled_to_zero():
@@ -118,11 +217,14 @@ def test_perturbation_needs_no_gradient():
     [
         ({"method": "occlusion", "window": (0, 1)}, "window must be two positive"),
         ({"method": "occlusion", "window": (2,)}, "window must be two positive"),
-        ({"method": "feature_ablation", "block": 0}, "block must be a positive"),
+        ({"method": "feature_ablation", "block": 0}, "block must be None or a whole number"),
         ({"method": "feature_ablation", "groups": [1, 2]}, "one label for each of 5 regions"),
         ({"method": "feature_ablation", "groups": "lobe"}, "groups must be one of 'region'"),
         ({"method": "temporal_rescaling", "base": "occlusion"}, "base must be one of 'gradient'"),
-        ({"method": "temporal_rescaling", "threshold": 2.0}, "threshold must be from 0 to 1"),
+        (
+            {"method": "temporal_rescaling", "threshold": 2.0},
+            "threshold must be a finite number from 0 to 1. Got 2.0",
+        ),
         (
             {"method": "temporal_rescaling", "base_arguments": {"sd": 1.0}},
             "'gradient' takes no argument 'sd'",
