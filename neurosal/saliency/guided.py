@@ -10,7 +10,11 @@ Backwards through the network, the gradient passes
 
 The rules apply wherever these functions are called: in modules, in functional code, and inside
 :class:`torch.nn.RNN`, :class:`torch.nn.LSTM` and :class:`torch.nn.GRU`, which are run step by step.
-A network with a backward pass of its own, which the rules could not reach, is refused.
+A clamp from 0 up, a threshold at 0 and a maximum with 0 are relus. Other activation functions are
+refused, a clamp between two bounds among them, and so is a network with a backward pass of its
+own, which the rules could not reach. A relu made of selections or products (``torch.where``,
+``x * (x > 0)``, ``(x + x.abs()) / 2``) cannot be told from other uses of these: it passes the
+gradient as usual, as does a clamp with one bound that is not 0, a guard of a logarithm or quotient.
 
 References
 ----------
@@ -23,7 +27,7 @@ from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 from torch.overrides import TorchFunctionMode
 
@@ -55,7 +59,8 @@ def guided_backprop(score: Score, x: Tensor, *, squared: bool = False) -> Attrib
     Raises
     ------
     ArgumentError
-        If the network is compiled or scripted, has other activation functions or has none.
+        If the network is compiled or scripted, has other activation functions, has none, or
+        reaches the score through sigmoids alone.
 
     References
     ----------
@@ -74,7 +79,7 @@ def guided_backprop(score: Score, x: Tensor, *, squared: bool = False) -> Attrib
         if isinstance(module, torch.jit.ScriptModule) or hasattr(module, "_orig_mod"):
             raise _refusal("compiled or scripted, so its units cannot be seen")
     with _Guided() as guided, _plain_layers(score.network):
-        found, scores = gradient_and_score(lambda x, rows: _check_graph(score(x, rows)), x)
+        found, scores = gradient_and_score(lambda x, rows: _check_graph(score(x, rows), guided), x)
     if not guided.seen:
         raise _refusal("without any relu, sigmoid or tanh, where it is the gradient")
     return Attribution(found.square() if squared else found, {"score": scores})
@@ -134,10 +139,60 @@ _RULES: dict[Callable, Callable] = {
     torch.special.expit: _gate,
 }
 _KNOWN = (_Relu, _Tanh, MeanPool, FlatPool)
-_OTHERS = (
-    *(F.gelu, F.silu, F.mish, F.elu, F.selu, F.celu, F.leaky_relu, F.prelu, F.rrelu),
-    *(F.hardtanh, F.relu6, F.hardsigmoid, F.hardswish, F.softsign, F.glu, F.logsigmoid),
+
+
+def _named(*names: str) -> set[Callable]:
+    """Return torch's functions and methods of these names, those that work in place among them."""
+    places = (torch, Tensor, F, torch._C._nn)
+    found = (getattr(place, n + end, None) for place in places for n in names for end in ("", "_"))
+    return {func for func in found if func is not None}
+
+
+_OTHERS = _named(
+    *("gelu", "silu", "mish", "elu", "selu", "celu", "leaky_relu", "prelu", "rrelu", "relu6"),
+    *("hardtanh", "hardsigmoid", "hardswish", "hardshrink", "softshrink", "tanhshrink"),
+    *("softplus", "softsign", "logsigmoid", "log_sigmoid", "glu"),
 )
+
+
+def _is_zero(bound: object) -> bool:
+    """Tell whether a number or a tensor that does not depend on the input is zero."""
+    if isinstance(bound, Tensor):
+        return not bound.requires_grad and not bound.any()
+    return bound is not None and bound == 0
+
+
+def _clamp_is_relu(input: Tensor, min: object = None, max: object = None) -> bool:
+    """Tell whether a clamp is a relu; refuse one that is another unit."""
+    if max is not None and (min is not None or _is_zero(max)):
+        raise _refusal(f"with clamp, min={min!r}, max={max!r}")
+    return _is_zero(min)
+
+
+def _threshold_is_relu(input: Tensor, threshold: float, value: float, **_: object) -> bool:
+    """Tell that a threshold is a relu, or refuse it."""
+    if threshold or value:
+        raise _refusal(f"with threshold={threshold!r}, value={value!r}")
+    return True
+
+
+def _maximum_is_relu(input: Tensor, other: object = None, *_: object, **__: object) -> bool:
+    """Tell whether the larger of two is a relu."""
+    return isinstance(other, Tensor) and (_is_zero(input) or _is_zero(other))
+
+
+_PERHAPS: dict[Callable, Callable[..., bool]] = {
+    **dict.fromkeys(_named("clamp", "clip", "clamp_min"), _clamp_is_relu),
+    **dict.fromkeys(_named("clamp_max"), lambda input, max: _clamp_is_relu(input, max=max)),
+    **dict.fromkeys(_named("threshold"), _threshold_is_relu),
+    **dict.fromkeys(_named("maximum", "fmax", "max"), _maximum_is_relu),
+}
+_UNITS = {*_RULES, *_PERHAPS, *_OTHERS}
+
+
+def _is_signal(value: object) -> bool:
+    """Tell whether a gradient passes through a value on its way to the input."""
+    return isinstance(value, Tensor) and value.requires_grad and not isinstance(value, nn.Parameter)
 
 
 class _Guided(TorchFunctionMode):
@@ -145,34 +200,43 @@ class _Guided(TorchFunctionMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.seen = 0
+        self.seen, self.gated = 0, False
 
     def __torch_function__(
         self, func: Callable, types: object, args: tuple = (), kwargs: dict | None = None
     ) -> object:
         """Run a function, by its guided rule if it has one."""
         kwargs = kwargs or {}
-        if func in _OTHERS:
-            raise _refusal(f"with {func.__name__}")
         if func in _LAYERS:
             self.seen += 1
             return _run_layer(_LAYERS[func], *args)
         if func in _CELLS:
             self.seen += 1
             return _CELLS[func](*args)
-        if func not in _RULES or not torch.is_grad_enabled():
+        if func not in _UNITS or not torch.is_grad_enabled():
+            return func(*args, **kwargs)
+        if not any(_is_signal(value) for value in (*args, *kwargs.values())):
+            return func(*args, **kwargs)
+        return self._guide(func, args, kwargs)
+
+    def _guide(self, func: Callable, args: tuple, kwargs: dict) -> Tensor:
+        """Run a unit by its rule; refuse it if it is of another kind."""
+        if func in _OTHERS:
+            raise _refusal(f"with {func.__name__}")
+        rule, x = _RULES.get(func), args[0] if args else kwargs["input"]
+        if rule is None and not _PERHAPS[func](*args, **kwargs):
             return func(*args, **kwargs)
         self.seen += 1
-        x = args[0] if args else kwargs["input"]
-        if not (func.__name__.endswith("_") or kwargs.get("inplace")):
-            return _RULES[func](x)
-        return x.copy_(_RULES[func](x.clone()))
+        self.gated |= rule is _gate
+        if func.__name__.endswith("_") or kwargs.get("inplace"):
+            return x.copy_((rule or _Relu.apply)(x.clone()))
+        return rule(x) if rule else _Relu.apply(func(*args, **kwargs))
 
 
 @contextmanager
 def _plain_layers(network: Network) -> Iterator[None]:
     """Let the input-cell LSTMs run by torch's layer, not by their own fast backward pass."""
-    parts = [part for module in network.modules for part in module.modules()]
+    parts = {part for module in network.modules for part in module.modules()}
     layers = [part for part in parts if isinstance(part, InputCellLSTM)]
     for layer in layers:
         layer._run_first = super(InputCellLSTM, layer)._run_first
@@ -183,8 +247,10 @@ def _plain_layers(network: Network) -> Iterator[None]:
             del layer._run_first
 
 
-def _check_graph(scores: Tensor) -> Tensor:
-    """Refuse scores with a backward pass on the way that may hide activation functions."""
+def _check_graph(scores: Tensor, guided: _Guided) -> Tensor:
+    """Refuse scores with a backward pass on the way that may hide units, or with none left."""
+    if guided.gated and not scores.requires_grad:
+        raise _refusal("whose inputs reach the score through sigmoids alone, which pass nothing")
     ahead, seen = [scores.grad_fn], set()
     while ahead:
         node = ahead.pop()

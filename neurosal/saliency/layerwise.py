@@ -41,9 +41,10 @@ def lrp(
     Returns
     -------
     Attribution
-        Signed maps, with ``leak``, the logit minus what arrived at the inputs, and ``absorbed``,
-        the part of it that arrived at the initial hidden and cell states. The rest of the leak
-        stayed in biases and stabilisers, or fell on outputs without a fitting contribution.
+        Signed maps, with ``score``, the logit, ``leak``, the logit minus what arrived at the
+        inputs, and ``absorbed``, the part of it that arrived at the initial hidden and cell
+        states. The rest of the leak stayed in biases and stabilisers, or fell on outputs without
+        a fitting contribution.
 
     Raises
     ------
@@ -92,7 +93,7 @@ def deep_taylor(
     Returns
     -------
     Attribution
-        Maps without sign, with ``leak`` and ``absorbed``.
+        Maps without sign, with ``score``, ``leak`` and ``absorbed``.
 
     Raises
     ------
@@ -115,7 +116,7 @@ def deep_taylor(
 
 
 def _relevance(score: Score, x: torch.Tensor, **rules: object) -> Attribution:
-    """Mean relevance and leak of the members."""
+    """Mean relevance, leak and logits of the members."""
     from neurosal.saliency.relevance import relevance
 
     if score.output != "logit" or score.at != "end":
@@ -127,5 +128,5 @@ def _relevance(score: Score, x: torch.Tensor, **rules: object) -> Attribution:
     found = [relevance(module, x, **asked) for module in score.network.modules]
     score.count.update(forward=len(x), backward=len(x))
     score.tick()
-    maps, leaks, absorbed = (torch.stack(parts).mean(0) for parts in zip(*found, strict=True))
-    return Attribution(maps, {"leak": leaks, "absorbed": absorbed})
+    maps, leaks, absorbed, logits = (torch.stack(p).mean(0) for p in zip(*found, strict=True))
+    return Attribution(maps, {"score": score.read(logits), "leak": leaks, "absorbed": absorbed})

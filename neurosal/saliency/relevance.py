@@ -19,7 +19,8 @@ from torch import Tensor, nn
 
 from ..errors import ArgumentError, check_one_of
 from . import relevance_attention, relevance_networks, relevance_nonrecurrent  # noqa: F401
-from .relevance_layers import propagate
+from .network import Network, evaluating
+from .relevance_layers import cannot_propagate, propagate
 from .rules import Rule, make_rule
 
 STARTS = ("logit", "relu-logit", "one")
@@ -37,10 +38,12 @@ class Relevance(NamedTuple):
         initial states and outputs without a fitting contribution kept.
     absorbed : Tensor
         The part of the leak that reached initial hidden and cell states, (batch,).
+    logits : Tensor
+        What the network answers, (batch, classes).
 
     Examples
     --------
-    >>> found = Relevance(torch.ones(1, 2, 3), torch.zeros(1), torch.zeros(1))
+    >>> found = Relevance(torch.ones(1, 2, 3), *torch.zeros(2, 1), torch.ones(1, 2))
     >>> found.relevance.shape
     torch.Size([1, 2, 3])
     """
@@ -48,6 +51,7 @@ class Relevance(NamedTuple):
     relevance: Tensor
     leak: Tensor
     absorbed: Tensor
+    logits: Tensor
 
 
 @torch.no_grad()
@@ -105,12 +109,14 @@ def relevance(
     Returns
     -------
     Relevance
-        ``relevance`` (batch, time, features), ``leak`` (batch,), ``absorbed`` (batch,).
+        ``relevance`` (batch, time, features), ``leak`` (batch,), ``absorbed`` (batch,) and
+        ``logits`` (batch, classes).
 
     Raises
     ------
     ArgumentError
-        If an argument is not allowed or relevance cannot pass through the module.
+        If an argument is not allowed, relevance cannot pass through the module, or the parts that
+        it would pass through do not give the module's own logits.
 
     Notes
     -----
@@ -153,10 +159,27 @@ def relevance(
         high=high,
     )
     x, lengths = _prepared(x, lengths, chosen)
-    logits, back = propagate(module, x, lengths, chosen)
-    begun = _start(logits, target_index, start)
-    found, absorbed = back(begun)
-    return Relevance(found, begun.sum(1) - found.sum((1, 2)), absorbed)
+    with evaluating(network := Network((module,))):
+        logits, back = propagate(module, x, lengths, chosen)
+        own = network.logits(x, lengths)
+        _check_same(module, logits, own)
+        begun = _start(logits, target_index, start)
+        found, absorbed = back(begun)
+    return Relevance(found, begun.sum(1) - found.sum((1, 2)), absorbed, own)
+
+
+def _check_same(module: nn.Module, logits: Tensor, own: Tensor) -> None:
+    """Refuse a module whose logits are others than its parts give, by more than rounding."""
+    if logits.shape != own.shape:
+        shape = tuple(logits.shape)
+        raise cannot_propagate(module, f"its parts give {shape}, not logits (batch, classes)")
+    apart, eps = (logits - own).abs().max(), torch.finfo(own.dtype).eps
+    if apart > eps ** (1 / 2) + eps ** (1 / 3) * own.abs().max():
+        raise cannot_propagate(
+            module,
+            f"its parts give other logits than it does, up to {float(apart):.3g} apart (it has a "
+            "forward of its own, a hook, or padding)",
+        )
 
 
 def _prepared(x: Tensor, lengths: Tensor | None, rule: Rule) -> tuple[Tensor, Tensor | None]:

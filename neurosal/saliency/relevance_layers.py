@@ -19,9 +19,10 @@ the module's type: register a handler for a cell of your own with ``@propagate.r
 tensor([[2., 6.]])
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import singledispatch
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -34,8 +35,8 @@ from .rules import Rule
 Back = Callable[[Tensor], tuple[Tensor, Tensor]]
 """From relevance of a layer's output to that of its input, and what initial states absorbed."""
 
-ELEMENTWISE = (nn.Identity, nn.ReLU, nn.Tanh, nn.Sigmoid, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU)
-DROPOUT = (nn.Dropout, nn.Dropout1d, nn.AlphaDropout)
+ELEMENTWISE = (nn.ReLU, nn.Tanh, nn.Sigmoid, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU)
+UNCHANGED = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.AlphaDropout)
 
 
 @singledispatch
@@ -74,14 +75,36 @@ def propagate(
     >>> back(out)[0].shape
     torch.Size([1, 4, 3])
     """
-    raise ArgumentError(
-        f"Relevance cannot be propagated through {type(module).__name__}: of which products and "
-        "sums it is made is not known. It can through all networks of neurosal.models but "
-        "'transformer', and through nn.Sequential of nn.Flatten, nn.Linear, nn.RNN, nn.LSTM, "
-        "nn.GRU, activation functions and dropout. Methods 'gradient', 'gradient_x_input', "
-        "'integrated_gradients', 'smoothgrad', 'expected_gradients', 'occlusion' and "
-        "'feature_ablation' take any network; or register a handler of your own with "
-        "@neurosal.saliency.relevance.propagate.register."
+    raise cannot_propagate(module, "of which products and sums it is made is not known")
+
+
+def cannot_propagate(module: nn.Module, why: str) -> ArgumentError:
+    """Say why relevance cannot pass through a module, through which it can, and what to use.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        The module.
+    why : str
+        The reason, a clause.
+
+    Returns
+    -------
+    ArgumentError
+        To be raised.
+
+    Examples
+    --------
+    >>> print(cannot_propagate(nn.Bilinear(1, 1, 1), "it has two inputs"))
+    Relevance cannot be propagated through Bilinear: it has two inputs. It can through all...
+    """
+    return ArgumentError(
+        f"Relevance cannot be propagated through {type(module).__name__}: {why}. It can through "
+        "all networks of neurosal.models but 'transformer', and through nn.Sequential of "
+        "nn.Flatten, nn.Linear, nn.RNN, nn.LSTM, nn.GRU, activation functions and dropout. "
+        "Methods 'gradient', 'gradient_x_input', 'integrated_gradients', 'smoothgrad', "
+        "'expected_gradients', 'occlusion' and 'feature_ablation' take any network; or register a "
+        "handler of your own with @neurosal.saliency.relevance_layers.propagate.register."
     )
 
 
@@ -157,7 +180,7 @@ def chain(steps: list[nn.Module], x: Tensor, lengths: Tensor | None, rule: Rule)
         backs.append(back)
         if isinstance(step, nn.Flatten):
             rule = _flat_bounds(rule, before)
-        elif not isinstance(step, (*DROPOUT, nn.Identity)):
+        elif x is not before:
             rule = rule.hidden()
     return x, lambda relevance: run_back(backs, relevance)
 
@@ -201,25 +224,51 @@ def run_back(backs: list[Back], relevance: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @propagate.register
-def _(module: nn.Sequential, x: Tensor, lengths: Tensor | None, rule: Rule):
-    """Chain the modules."""
-    return chain(list(module), x, lengths, rule)
+def _sequence(module: nn.Sequential, x: Tensor, lengths: Tensor | None, rule: Rule):
+    """Chain the modules, those of sequences inside it among them."""
+    steps = list(_unnested(module))
+    _check_convolutions(steps)
+    return chain(steps, x, lengths, rule)
+
+
+def _unnested(module: nn.Sequential) -> Iterator[nn.Module]:
+    """Go through the modules of a sequence and of those inside it that have no other handler."""
+    for step in module:
+        if propagate.dispatch(type(step)) is _sequence:
+            yield from _unnested(step)
+        else:
+            yield step
+
+
+def _check_convolutions(steps: list[nn.Module]) -> None:
+    """Refuse a convolution over time without the zeros in front that make it causal, and others."""
+    shown = [step for step in steps if not isinstance(step, UNCHANGED)]
+    for before, step in pairwise([None, *shown, None]):
+        padded, past = isinstance(before, nn.ConstantPad1d), 0
+        if isinstance(step, nn.Conv1d):
+            past = (step.kernel_size[0] - 1) * step.dilation[0]
+        if ((before.padding, before.value) if padded else ((0, 0), 0)) != ((past, 0), 0):
+            raise cannot_propagate(
+                before if padded else step,
+                "padding and nn.Conv1d have rules only one right before the other, as "
+                "nn.ConstantPad1d(((kernel_size - 1) * dilation, 0), 0.0)",
+            )
 
 
 def _same(module: nn.Module, x: Tensor, lengths: Tensor | None, rule: Rule):
-    """Pass relevance through an elementwise function unchanged."""
-    return passed_on(module(x))
+    """Pass relevance through an elementwise function unchanged, and leave its input as it is."""
+    return passed_on(module(x.clone()))
 
 
-def _dropped(module: nn.Module, x: Tensor, lengths: Tensor | None, rule: Rule):
+def _unchanged(module: nn.Module, x: Tensor, lengths: Tensor | None, rule: Rule):
     """Pass everything: dropout does nothing in evaluation."""
     return passed_on(x)
 
 
 for _kind in ELEMENTWISE:
     propagate.register(_kind, _same)
-for _kind in DROPOUT:
-    propagate.register(_kind, _dropped)
+for _kind in UNCHANGED:
+    propagate.register(_kind, _unchanged)
 
 
 @propagate.register

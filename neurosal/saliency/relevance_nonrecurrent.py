@@ -18,7 +18,15 @@ from torch.nn import functional as F
 from ..models.nonrecurrent import FeedForwardNetwork, TemporalBlock, TemporalConvolutionNetwork
 from ..models.reading import valid_steps
 from .relevance_affine import Affine, Term
-from .relevance_layers import Back, chain, nothing_absorbed, passed_on, propagate, run_back
+from .relevance_layers import (
+    Back,
+    cannot_propagate,
+    chain,
+    nothing_absorbed,
+    passed_on,
+    propagate,
+    run_back,
+)
 from .relevance_maps import CausalMap
 from .relevance_networks import read
 from .rules import Rule, Sum
@@ -33,7 +41,14 @@ def _(module: nn.ConstantPad1d, x: Tensor, lengths: Tensor | None, rule: Rule):
 @propagate.register
 def _(module: nn.Conv1d, x: Tensor, lengths: Tensor | None, rule: Rule):
     """Share the relevance of a causal convolution."""
-    layer, bias = CausalMap(module.weight, dilation=module.dilation[0]), module.bias[:, None]
+    if module.groups > 1 or module.stride != (1,) or module.padding not in ((0,), "valid"):
+        raise cannot_propagate(
+            module,
+            f"it must have groups=1, stride=1 and padding=0. Got {module.groups}, "
+            f"{module.stride[0]} and {module.padding!r}",
+        )
+    layer = CausalMap(module.weight, dilation=module.dilation[0])
+    bias = layer.weight.new_zeros(()) if module.bias is None else module.bias[:, None]
     out = layer(x) + bias
 
     def back(relevance: Tensor) -> tuple[Tensor, Tensor]:
@@ -46,8 +61,7 @@ def _(module: nn.Conv1d, x: Tensor, lengths: Tensor | None, rule: Rule):
 @propagate.register
 def _(module: TemporalBlock, x: Tensor, lengths: Tensor | None, rule: Rule):
     """Share the relevance of a block among its convolutions and its shortcut."""
-    layers = [layer for layer in module.convolutions if not isinstance(layer, nn.ConstantPad1d)]
-    convolved, through_layers = chain(layers, x, lengths, rule)
+    convolved, through_layers = propagate(module.convolutions, x, lengths, rule)
     short, through_short = propagate(module.shortcut, x, lengths, rule)
 
     def back(relevance: Tensor) -> tuple[Tensor, Tensor]:

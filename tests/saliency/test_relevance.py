@@ -282,7 +282,7 @@ class Doubled(nn.Module):
 def test_own_modules_can_be_registered_and_unknown_ones_are_refused(x):
     network = made("lstm").eval()
     known = relevance(network, 2 * x, target_index=1).relevance
-    network.rnn = nn.Sequential(Doubled(), network.rnn)
+    network = nn.Sequential(Doubled(), network)
     with pytest.raises(ArgumentError, match="through Doubled"):
         relevance(network, x, target_index=1)
     propagate.register(Doubled, lambda module, x, lengths, rule: passed_on(module(x)))
