@@ -60,6 +60,8 @@ def check_number(
     *,
     low: float = -math.inf,
     high: float = math.inf,
+    above: float = -math.inf,
+    below: float = math.inf,
     whole: bool = False,
     optional: bool = False,
 ) -> object:
@@ -70,9 +72,11 @@ def check_number(
     name : str
         The argument's name, for the message.
     value : object
-        What the user gave.
+        What the user gave; numpy's numbers will do.
     low, high : float
-        The limits, both allowed.
+        Limits that are allowed themselves.
+    above, below : float
+        Limits that are not.
     whole : bool
         Whether it must be a whole number.
     optional : bool
@@ -95,12 +99,19 @@ def check_number(
         ...
     neurosal.errors.ArgumentError: n_samples must be a whole number of at least 1. Got 2.5.
     """
-    real = isinstance(value, Integral if whole else Real) and not isinstance(value, bool)
     if optional and value is None:
         return None
-    if real and low <= value <= high and abs(value) < math.inf:
+    real = isinstance(value, Integral if whole else Real) and not isinstance(value, bool)
+    if real and math.isfinite(value) and low <= value <= high and above < value < below:
         return int(value) if whole else value
     kind = ("None or " if optional else "") + ("a whole number" if whole else "a finite number")
-    limits = f" from {low:g} to {high:g}" if high < math.inf else f" of at least {low:g}"
-    limits = "" if low == -math.inf else limits
-    raise ArgumentError(f"{name} must be {kind}{limits}. Got {value!r}.")
+    raise ArgumentError(f"{name} must be {kind}{_limits(low, high, above, below)}. Got {value!r}.")
+
+
+def _limits(low: float, high: float, above: float, below: float) -> str:
+    """Write limits out."""
+    if math.isfinite(low) and math.isfinite(high):
+        return f" from {low:g} to {high:g}"
+    words = {"of at least": low, "above": above, "of at most": high, "below": below}
+    known = [f"{word} {limit:g}" for word, limit in words.items() if math.isfinite(limit)]
+    return f" {' and '.join(known)}" if known else ""

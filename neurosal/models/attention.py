@@ -9,12 +9,15 @@ from torch import Tensor, nn
 from neurosal.errors import ArgumentError, check_one_of
 from neurosal.models.pooling import (
     READOUTS,
+    _check_matrix,
+    _check_sizes,
     attention_weights,
     clear_padding,
     prefix_norm,
     prefix_pool,
     prefix_pool_projected,
 )
+from neurosal.models.scopes import autocast_type
 
 __all__ = ["InputCellAttention", "attention_weights", "prefix_pool", "prefix_pool_projected"]
 
@@ -86,10 +89,14 @@ class InputCellAttention(nn.Module):
     ) -> None:
         super().__init__()
         check_one_of("readout", readout, READOUTS)
-        _check_sizes(input_size=input_size, hops=hops, attention_size=attention_size)
+        input_size, hops, attention_size = _check_sizes(
+            input_size=input_size, hops=hops, attention_size=attention_size
+        )
+        if max_length is not None:
+            (max_length,) = _check_sizes(max_length=max_length)
         if normalize and readout != "flatten":
             raise ArgumentError(f"normalize=True needs readout='flatten'. Got {readout!r}.")
-        if positional and not max_length:
+        if positional and max_length is None:
             raise ArgumentError("positional=True needs max_length, the longest sequence's steps.")
         self.input_size, self.hops, self.attention_size = input_size, hops, attention_size
         self.readout, self.normalize = readout, normalize
@@ -126,13 +133,14 @@ class InputCellAttention(nn.Module):
         Raises
         ------
         ArgumentError
-            If the sequence is longer than ``max_length``.
+            If the sequence is longer than ``max_length``, or the input of another width or type.
 
         Examples
         --------
         >>> InputCellAttention(3, hops=2).logits(torch.randn(1, 5, 3)).shape
         torch.Size([1, 5, 2])
         """
+        _check_input(x, self.input_size, self.first.weight)
         return self._positioned(self._content_logits(x))
 
     def _content_logits(self, x: Tensor) -> Tensor:
@@ -165,7 +173,13 @@ class InputCellAttention(nn.Module):
         -------
         Tensor, shape (batch, time, features or hops * features)
             The readout at every step.
+
+        Raises
+        ------
+        ArgumentError
+            If the input's shape or type, or ``lengths``, do not fit.
         """
+        _check_input(x, self.input_size, self.first.weight)
         x = clear_padding(x, lengths)
         logits = self.logits(x)
         out = prefix_pool(x, logits, readout=self.readout, lengths=lengths)
@@ -199,12 +213,20 @@ class InputCellAttention(nn.Module):
         Tensor, shape (batch, time, outputs)
             The projected readout.
 
+        Raises
+        ------
+        ArgumentError
+            If the shape or type of an argument does not fit.
+
         Examples
         --------
         >>> layer = InputCellAttention(3, hops=2, readout="flatten")
         >>> layer.project(torch.randn(1, 5, 3), torch.randn(4, 6)).shape
         torch.Size([1, 5, 4])
         """
+        _check_input(x, self.input_size, self.first.weight)
+        _check_matrix(weight, bias, "output_size", self.output_size)
+        _check_type("weight", weight, self.first.weight.dtype)
         x = clear_padding(x, lengths)
         if self.readout == "flatten":
             options = {"bias": bias, "lengths": lengths, "normalize": self.normalize}
@@ -232,11 +254,17 @@ class InputCellAttention(nn.Module):
         Tensor, shape (batch, hops, time)
             Non-negative, summing to one over the valid steps.
 
+        Raises
+        ------
+        ArgumentError
+            If the input's shape or type, or ``lengths``, do not fit.
+
         Examples
         --------
         >>> InputCellAttention(3, hops=2).weights(torch.zeros(1, 4, 3))[0, 0].tolist()
         [0.25, 0.25, 0.25, 0.25]
         """
+        _check_input(x, self.input_size, self.first.weight)
         return attention_weights(self.logits(clear_padding(x, lengths)), lengths=lengths)
 
     def extra_repr(self) -> str:
@@ -244,8 +272,23 @@ class InputCellAttention(nn.Module):
         return f"{self.input_size}, hops={self.hops}, readout={self.readout!r}"
 
 
-def _check_sizes(**sizes: int) -> None:
-    """Refuse sizes below one."""
-    for name, size in sizes.items():
-        if not isinstance(size, int) or size < 1:
-            raise ArgumentError(f"{name} must be an integer of at least 1. Got {size!r}.")
+def _check_input(x: Tensor, width: int, weight: Tensor) -> None:
+    """Refuse inputs of another shape than (batch, time, width), or of another type than weights."""
+    if not isinstance(x, Tensor):
+        raise ArgumentError(f"The input must be a tensor. Got {type(x).__name__}.")
+    if x.ndim != 3 or x.shape[2] != width:
+        raise ArgumentError(
+            f"The input must be (batch, time, features), with input_size={width} features. "
+            f"Got shape {tuple(x.shape)}."
+        )
+    _check_type("The input", x, weight.dtype)
+
+
+def _check_type(name: str, x: Tensor, dtype: torch.dtype) -> None:
+    """Refuse another type than the weights'; under autocast any real one, which it converts."""
+    if x.dtype == dtype or (x.is_floating_point() and autocast_type(x.device.type) is not None):
+        return
+    raise ArgumentError(
+        f"{name} must be of the weights' type, {dtype}. Got {x.dtype}; "
+        f"convert it, or the layer with .to(dtype)."
+    )

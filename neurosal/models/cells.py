@@ -16,14 +16,17 @@ cell. Very small numbers (denormals) slow CPU training in float32 down several t
 ``torch.set_flush_denormal(True)`` helps, and is left to you since it acts on the whole process.
 """
 
+import inspect
+
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from neurosal.errors import ArgumentError
-from neurosal.models.attention import InputCellAttention, _check_sizes
-from neurosal.models.pooling import clear_padding
-from neurosal.models.recurrence import lstm_on_gates
+from neurosal.errors import ArgumentError, check_number
+from neurosal.models.attention import InputCellAttention, _check_type
+from neurosal.models.pooling import _check_sizes, _whole_lengths, clear_padding
+from neurosal.models.recurrence import lstm_on_gates, reverse, run_layer
+from neurosal.models.scopes import as_autocast
 
 GATED_BATCH = 16
 """Samples from which, on a CPU in float32, the LSTM's recurrence runs on ready gates."""
@@ -39,8 +42,8 @@ class _InputCell(nn.Module):
         self,
         input_size: int,
         hidden_size: int,
-        *,
         num_layers: int = 1,
+        *,
         bias: bool = True,
         batch_first: bool = False,
         dropout: float = 0.0,
@@ -50,11 +53,15 @@ class _InputCell(nn.Module):
         **attention: object,
     ) -> None:
         super().__init__()
-        _check_sizes(input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
+        input_size, hidden_size, num_layers = _check_sizes(
+            input_size=input_size, hidden_size=hidden_size, num_layers=num_layers
+        )
+        check_number("dropout", dropout, low=0, high=1)
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
         self.batch_first, self.dropout, self.bidirectional = batch_first, dropout, bidirectional
         options = {"bias": bias, "batch_first": True, "device": device, "dtype": dtype}
         options |= self._layer_options(attention)
+        self._check_options(attention)
         for end in self._ends:
             pool = InputCellAttention(input_size, device=device, dtype=dtype, **attention)
             setattr(self, f"attention{end}", pool)
@@ -71,6 +78,15 @@ class _InputCell(nn.Module):
         """Take the options of torch's layer out of ``options``."""
         return {}
 
+    def _check_options(self, attention: dict) -> None:
+        """Refuse what neither torch's layer nor the attention takes."""
+        takers = (_InputCell.__init__, InputCellAttention.__init__)
+        names = {name for taker in takers for name in inspect.signature(taker).parameters}
+        names = names - {"self", "attention"} | self._layer_options({}).keys()
+        for unknown in attention.keys() - names:
+            known = ", ".join(sorted(names))
+            raise ArgumentError(f"{type(self).__name__} has no option {unknown!r}. It has {known}.")
+
     @property
     def _ends(self) -> tuple[str, ...]:
         """Endings of the submodules' names, one per direction."""
@@ -84,6 +100,12 @@ class _InputCell(nn.Module):
                     _initialize(parameter)
             elif isinstance(module, InputCellAttention):
                 module.reset_parameters()
+
+    def flatten_parameters(self) -> None:
+        """Lay out the weights as a graphics card reads them, in each of torch's layers."""
+        for module in self.modules():
+            if isinstance(module, nn.RNNBase):
+                module.flatten_parameters()
 
     def forward(
         self,
@@ -119,25 +141,28 @@ class _InputCell(nn.Module):
         Raises
         ------
         ArgumentError
-            If shapes, lengths or states do not fit.
+            If shapes, types, lengths or states do not fit.
         """
         if isinstance(input, PackedSequence):
             return self._forward_packed(input, hx, lengths, return_attention)
-        if input.ndim == 2:
+        if isinstance(input, Tensor) and input.ndim == 2:
             return self._forward_single(input, hx, lengths, return_attention)
         self._check_input(input)
         x = input if self.batch_first else input.transpose(0, 1)
         output, state, attention = self._run(x, hx, lengths, return_attention)
-        output = output if self.batch_first else output.transpose(0, 1)
+        output = output if self.batch_first else output.transpose(0, 1).contiguous()
         return (output, state, attention) if return_attention else (output, state)
 
     def _check_input(self, x: Tensor) -> None:
-        """Refuse inputs of the wrong shape."""
+        """Refuse inputs of the wrong shape or type."""
+        if not isinstance(x, Tensor):
+            raise ArgumentError(f"input must be a tensor. Got {type(x).__name__}.")
         if x.ndim != 3 or x.shape[-1] != self.input_size:
             raise ArgumentError(
                 f"input must have 2 or 3 dimensions, the last of input_size={self.input_size}. "
                 f"Got shape {tuple(x.shape)}."
             )
+        _check_type("input", x, self.rnn.weight_hh_l0.dtype)
 
     def _forward_packed(self, packed, hx, lengths, return_attention) -> tuple:
         """Unpack, run, and pack in the same order."""
@@ -156,6 +181,7 @@ class _InputCell(nn.Module):
     def _forward_single(self, x, hx, lengths, return_attention) -> tuple:
         """Run one sequence without a batch dimension."""
         self._check_input(x[None])
+        self._check_state(hx, x)
         hx = self._map_state(hx, lambda h: h[:, None])
         output, state, attention = self._run(x[None], hx, lengths, return_attention)
         state = self._map_state(state, lambda h: h[:, 0])
@@ -171,21 +197,21 @@ class _InputCell(nn.Module):
 
     def _run(self, x: Tensor, hx, lengths: Tensor | None, return_attention: bool) -> tuple:
         """Both directions of the first layer, then the upper layers, on (batch, time, features)."""
-        self._check_state(hx, x.shape[0])
+        self._check_state(hx, x)
         lengths = _check_lengths(x, lengths)
         ends = len(self._ends)
         outputs, states, attentions = [], [], []
         for i, end in enumerate(self._ends):
             start = self._map_state(hx, lambda h, i=i: h[i : i + 1].contiguous())
-            ordered = _reverse(x, lengths) if end else x
+            ordered = reverse(x, lengths) if end else x
             attention, rnn = getattr(self, f"attention{end}"), getattr(self, f"rnn{end}")
             output, state = self._run_first(attention, rnn, ordered, start, lengths)
-            outputs.append(_reverse(output, lengths) if end else output)
+            outputs.append(reverse(output, lengths) if end else output)
             states.append(state)
             if return_attention:
                 weights = attention.weights(ordered, lengths=lengths)
                 weights = weights.transpose(1, 2)
-                attentions.append(_reverse(weights, lengths) if end else weights)
+                attentions.append(reverse(weights, lengths) if end else weights)
         output = torch.cat(outputs, dim=-1) if ends == 2 else outputs[0]
         if self.upper is not None:
             start = self._map_state(hx, lambda h: h[ends:].contiguous())
@@ -196,9 +222,9 @@ class _InputCell(nn.Module):
     def _run_first(self, attention, rnn, x, hx, lengths) -> tuple:
         """Attention and recurrent layer of one direction."""
         if attention.readout == "mean":
-            return _run_layer(rnn, attention(x, lengths), hx, lengths)
+            return run_layer(rnn, attention(x, lengths), hx, lengths)
         gates = attention.project(x, rnn.weight_ih_l0, lengths=lengths)
-        return _run_layer(self._on_gates(rnn), gates, hx, lengths)
+        return run_layer(self._on_gates(rnn), gates, hx, lengths)
 
     def _on_gates(self, rnn: nn.RNNBase):
         """The recurrent layer as a function of its projected inputs."""
@@ -217,7 +243,7 @@ class _InputCell(nn.Module):
     def _run_upper(self, output, hx, lengths) -> tuple:
         """Torch's layers above the first."""
         output = nn.functional.dropout(output, self.dropout, self.training)
-        return _run_layer(self.upper, output, hx, lengths)
+        return run_layer(self.upper, output, hx, lengths)
 
     def _join(self, states: list):
         """Stack the layers' states as torch lays them out."""
@@ -225,19 +251,19 @@ class _InputCell(nn.Module):
             return tuple(torch.cat(part) for part in zip(*states, strict=True))
         return torch.cat(states)
 
-    def _check_state(self, hx, batch: int) -> None:
-        """Refuse initial states of the wrong shape."""
+    def _check_state(self, hx, x: Tensor) -> None:
+        """Refuse initial states that do not fit (batch, time, features) or (time, features)."""
         if hx is None:
             return
-        expected = (self.num_layers * len(self._ends), batch, self.hidden_size)
-        if (self.states == 2) != isinstance(hx, tuple | list) or len(hx) < self.states:
-            kind = "a pair of tensors" if self.states == 2 else "a tensor"
-            raise ArgumentError(f"hx must be {kind} of shape {expected}. Got {type(hx).__name__}.")
-        parts = hx if self.states == 2 else (hx,)
-        for part in parts:
+        expected = (self.num_layers * len(self._ends), *x.shape[:-2], self.hidden_size)
+        if self.states == 2 and (not isinstance(hx, tuple | list) or len(hx) != 2):
+            got = f"{len(hx)} of them" if isinstance(hx, tuple | list) else type(hx).__name__
+            raise ArgumentError(f"hx must be a pair of tensors of shape {expected}. Got {got}.")
+        for part in hx if self.states == 2 else (hx,):
             if not isinstance(part, Tensor) or tuple(part.shape) != expected:
                 got = tuple(part.shape) if isinstance(part, Tensor) else type(part).__name__
                 raise ArgumentError(f"hx must be of shape {expected}. Got {got}.")
+            _check_type("hx", part, self.rnn.weight_hh_l0.dtype)
 
 
 class InputCellLSTM(_InputCell):
@@ -283,6 +309,7 @@ class InputCellLSTM(_InputCell):
         zeros = gates.new_zeros(1, len(x), self.hidden_size)
         hidden, cell = hx if hx is not None else (zeros, zeros)
         output, cells = lstm_on_gates(gates, hidden[0], cell[0], rnn.weight_hh_l0)
+        output, cells = as_autocast(output), as_autocast(cells)
         if lengths is None:
             return output, (output[None, :, -1], cells[None, :, -1])
         row, last = torch.arange(len(x), device=x.device), lengths - 1
@@ -378,29 +405,8 @@ def _check_lengths(x: Tensor, lengths: Tensor | None) -> Tensor | None:
     """Lengths on the input's device; None if no sample is padded."""
     if lengths is None:
         return None
-    lengths = torch.as_tensor(lengths, device=x.device).reshape(-1)
-    if lengths.shape == x.shape[:1] and bool((lengths == x.shape[1]).all()):
-        return None
-    return lengths
-
-
-def _reverse(x: Tensor, lengths: Tensor | None) -> Tensor:
-    """Each sample reversed in time within its length; the padding stays behind."""
-    if lengths is None:
-        return x.flip(1)
-    steps = torch.arange(x.shape[1], device=x.device)
-    mirrored = lengths[:, None] - 1 - steps
-    index = torch.where(mirrored >= 0, mirrored, steps)
-    return x.gather(1, index[..., None].expand_as(x))
-
-
-def _run_layer(rnn, x: Tensor, hx, lengths: Tensor | None) -> tuple:
-    """Run a recurrent layer of torch's, packed where samples differ in length."""
-    if lengths is None:
-        return rnn(x, hx)
-    packed = pack_padded_sequence(x, lengths.cpu(), batch_first=True, enforce_sorted=False)
-    output, state = rnn(packed, hx)
-    return pad_packed_sequence(output, batch_first=True, total_length=x.shape[1])[0], state
+    lengths = _whole_lengths(x, lengths)
+    return None if bool((lengths == x.shape[1]).all()) else lengths
 
 
 def _join_attention(attentions: list[Tensor]) -> Tensor | None:

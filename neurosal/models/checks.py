@@ -37,13 +37,19 @@ def resolve_device(device: str | torch.device) -> str:
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
         known = torch.device(device)
-    except RuntimeError as error:
+    except (RuntimeError, TypeError) as error:
         raise ArgumentError(f"device must be 'auto', 'cpu', 'cuda', ... Got {device!r}.") from error
     if known.type == "cuda" and (known.index or 0) >= torch.cuda.device_count():
         raise ArgumentError(
             f"device={device!r}, but torch sees {torch.cuda.device_count()} CUDA device(s) here. "
             "Use device='auto'."
         )
+    try:
+        torch.empty(0, device=known)
+    except (RuntimeError, AssertionError, ImportError) as error:
+        raise ArgumentError(
+            f"device={device!r}, but torch cannot use it here: {error} Use device='auto'."
+        ) from error
     return str(known)
 
 
@@ -76,6 +82,8 @@ def check_classes(y: object, n_samples: int, groups: object) -> tuple[np.ndarray
     """
     y = column_or_1d(np.asarray(y))
     check_classification_targets(y)
+    if groups is not None and np.ndim(groups) == 0:
+        raise ArgumentError(f"groups must hold one group for each sample. Got {groups!r}.")
     for name, values in (("y", y), ("groups", y if groups is None else groups)):
         if len(values) != n_samples:
             raise ArgumentError(f"{name} has {len(values)} entries for {n_samples} samples in X.")
@@ -121,6 +129,43 @@ def check_region_names(known: np.ndarray | None, x: object) -> None:
         )
 
 
+def check_options(options: object) -> dict:
+    """Refuse options of a network that are no dict, or that the classifier gives itself.
+
+    Parameters
+    ----------
+    options : dict or None
+        What the user gave.
+
+    Returns
+    -------
+    dict
+        The options.
+
+    Raises
+    ------
+    ArgumentError
+        If they are something else or hold such an option.
+
+    Examples
+    --------
+    >>> check_options(None)
+    {}
+    """
+    options = {} if options is None else options
+    if not isinstance(options, dict) or not all(isinstance(name, str) for name in options):
+        raise ArgumentError(
+            f"network_options must be None or a dict of option to value. Got {options!r}."
+        )
+    given = {"name", "n_features", "n_classes", "n_steps", "hidden_size"} & {*options}
+    if given:
+        raise ArgumentError(
+            f"network_options must not hold {', '.join(sorted(given))}: the data decides, or, of "
+            "hidden_size, the classifier's argument of that name."
+        )
+    return options
+
+
 def number_weights(class_weight: str | dict | None, classes: np.ndarray) -> str | dict | None:
     """Give weights to class numbers in place of classes.
 
@@ -156,12 +201,12 @@ def number_weights(class_weight: str | dict | None, classes: np.ndarray) -> str 
     return {number: class_weight[name] for number, name in enumerate(classes.tolist())}
 
 
-def draw_seeds(random_state: object, ndraw_seeds: int) -> list[int]:
+def draw_seeds(random_state: object, n_seeds: int) -> list[int]:
     """Draw the networks' seeds; the first ones do not depend on how many follow.
 
     Parameters
     ----------
-    random_state : int, numpy.random.RandomState or None
+    random_state : int, numpy.random.RandomState, numpy.random.Generator or None
         None draws new ones every time; numpy's global state is never used.
     n_seeds : int
         How many.
@@ -171,6 +216,11 @@ def draw_seeds(random_state: object, ndraw_seeds: int) -> list[int]:
     list of int
         The seeds.
 
+    Raises
+    ------
+    ArgumentError
+        If ``random_state`` is something else or out of range.
+
     Examples
     --------
     >>> draw_seeds(0, 1) == draw_seeds(0, 3)[:1]
@@ -178,4 +228,13 @@ def draw_seeds(random_state: object, ndraw_seeds: int) -> list[int]:
     """
     if random_state is None:
         random_state = np.random.default_rng().integers(2**31)
-    return check_random_state(random_state).randint(2**31 - 1, size=ndraw_seeds).tolist()
+    if isinstance(random_state, np.random.Generator):
+        random_state = np.random.RandomState(random_state.bit_generator)
+    try:
+        generator = check_random_state(random_state)
+    except ValueError as error:
+        raise ArgumentError(
+            "random_state must be None, a whole number from 0 to 2**32 - 1, or a numpy RandomState "
+            f"or Generator. Got {random_state!r}."
+        ) from error
+    return generator.randint(2**31 - 1, size=n_seeds).tolist()

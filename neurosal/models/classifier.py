@@ -11,9 +11,10 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from neurosal.errors import ArgumentError, check_one_of
+from neurosal.errors import check_number, check_one_of
 from neurosal.models.checks import (
     check_classes,
+    check_options,
     check_region_names,
     draw_seeds,
     number_weights,
@@ -28,15 +29,15 @@ from neurosal.models.fitting import (
 )
 from neurosal.models.networks import build_network
 from neurosal.models.recurrent import CELLS
-from neurosal.models.samples import WindowDataset, as_tensors, split_validation
+from neurosal.models.samples import WindowDataset, as_tensors, split_dataset
 from neurosal.models.scopes import seeded
 from neurosal.models.storage import load_classifier, save_classifier
-from neurosal.models.training import Training, resolve_training
+from neurosal.models.training import PresetTuning, Training, resolve_training
 
 __all__ = ["InputCellClassifier", "NetworkClassifier", "as_tensors"]
 
 
-class NetworkClassifier(ClassifierMixin, BaseEstimator):
+class NetworkClassifier(PresetTuning, ClassifierMixin, BaseEstimator):
     """Any network as a scikit-learn classifier of windows (sample, time, region).
 
     Parameters
@@ -50,11 +51,11 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
     network_options : dict, optional
         Further arguments of a named network.
     training : str or Training
-        A key of :data:`~neurosal.models.training.PRESETS` or the settings; those can be tuned as
-        ``training__learning_rate`` and so on.
+        A key of :data:`~neurosal.models.training.PRESETS` or the settings; those, also a preset's,
+        can be tuned as ``training__learning_rate`` and so on.
     n_ensembles : int
         Networks trained from different seeds; their logits are averaged.
-    random_state : int, RandomState or None
+    random_state : int, RandomState, Generator or None
         Same seed, same result. Global random states are not touched.
     device : str
         ``'auto'`` (a CUDA device if there is one), ``'cpu'``, ``'cuda:1'``, ...
@@ -139,15 +140,18 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         device = resolve_device(self.device)
         dtype = torch.float64 if training.precision == "float64" else torch.float32
         x, lengths = as_tensors(X, dtype=dtype)
-        self.classes_, classes = check_classes(y, len(x), groups)
-        if self.n_ensembles < 1:
-            raise ArgumentError(f"n_ensembles must be at least 1. Got {self.n_ensembles!r}.")
-        self.n_features_in_, self.n_steps_in_ = x.shape[2], x.shape[1]
-        self._note_names(X)
-        training.class_weight = number_weights(training.class_weight, self.classes_)
+        names, classes = check_classes(y, len(x), groups)
+        check_number("n_ensembles", self.n_ensembles, low=1, whole=True)
+        training.class_weight = number_weights(training.class_weight, names)
         data = WindowDataset(x, torch.as_tensor(classes), lengths=lengths)
         seeds = draw_seeds(self.random_state, self.n_ensembles)
-        data, valid = _split(data, training.validation, groups, seeds[0])
+        data, valid = split_dataset(
+            data, training.validation, groups=groups, seed=seeds[0], classes=names
+        )
+        for name in ("modules_", "nets_", "history_"):
+            vars(self).pop(name, None)
+        self.classes_, self.n_features_in_, self.n_steps_in_ = names, x.shape[2], x.shape[1]
+        self._note_names(X)
         self._fit_members(data, valid, training, seeds, device)
         return self
 
@@ -165,8 +169,9 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
             (sample, class), also for two classes.
         """
         check_is_fitted(self, "modules_")
-        self._check_names(X)
-        x, lengths = as_tensors(X, dtype=torch.float64, n_features=self.n_features_in_)
+        check_region_names(getattr(self, "feature_names_in_", None), getattr(X, "labelled", X))
+        dtype = next(self.modules_[0].parameters()).dtype
+        x, lengths = as_tensors(X, dtype=dtype, n_features=self.n_features_in_)
         members = [class_logits(module, x, lengths) for module in self.modules_]
         return np.mean(members, axis=0)
 
@@ -215,7 +220,8 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         numpy.ndarray
             (sample,).
         """
-        return self.classes_[self.logits(X).argmax(axis=1)]
+        logits = self.logits(X)
+        return self.classes_[logits.argmax(axis=1)]
 
     def save(self, folder: str | Path) -> Path:
         """Write the fitted classifier as safetensors and JSON.
@@ -280,7 +286,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
             n_classes=len(self.classes_),
             hidden_size=self.hidden_size,
             n_steps=self.n_steps_in_,
-            **(self.network_options or {}),
+            **check_options(self.network_options),
         )
 
     def __sklearn_tags__(self) -> object:
@@ -299,7 +305,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         device: str,
     ) -> None:
         """Train one network after the other, until done or interrupted."""
-        self.nets_ = []
+        nets = []
         for number, seed in enumerate(seeds, start=1):
             with seeded(seed):
                 module = self.build_module()
@@ -313,12 +319,12 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
                 device=device,
                 label=f"network {number} of {len(seeds)}" if self.verbose else None,
             )
-            self.nets_.append(net)
+            nets.append(net)
             if was_interrupted(net):
                 warn_interrupted(net)
                 break
-        self.modules_ = [net.module_ for net in self.nets_]
-        tables = [history_table(net, member) for member, net in enumerate(self.nets_)]
+        self.nets_, self.modules_ = nets, [net.module_ for net in nets]
+        tables = [history_table(net, member) for member, net in enumerate(nets)]
         self.history_ = pd.concat(tables, ignore_index=True)
 
     def _note_names(self, X: object) -> None:
@@ -327,10 +333,6 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         X = getattr(X, "labelled", X)
         if isinstance(X, xr.DataArray) and "region" in X.coords:
             self.feature_names_in_ = X["region"].to_numpy().astype(str)
-
-    def _check_names(self, X: object) -> None:
-        """Refuse other regions than those fitted on."""
-        check_region_names(getattr(self, "feature_names_in_", None), getattr(X, "labelled", X))
 
 
 class InputCellClassifier(NetworkClassifier):
@@ -433,13 +435,3 @@ class InputCellClassifier(NetworkClassifier):
             read=self.read,
             dropout=self.dropout,
         )
-
-
-def _split(
-    data: WindowDataset, share: float, groups: object, seed: int
-) -> tuple[WindowDataset, WindowDataset | None]:
-    """Keep some windows for validation."""
-    if not share:
-        return data, None
-    train, valid = split_validation(data.y.numpy(), share, groups=groups, seed=seed)
-    return data.subset(train), data.subset(valid)

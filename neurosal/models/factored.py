@@ -24,6 +24,8 @@ from neurosal.models.scopes import without_autocast
 
 MAX_GROWTH = 80.0
 """Growth of the running maximum inside a chunk up to which the factored form is exact."""
+HALF_GROWTH = 10.0
+"""The same in float16, whose numbers end at e^11: half the growth is the largest exponent."""
 WIDE = 64
 """Values per hop from which a chunk's steps and its states are found in one product."""
 BLOCK = {"cpu": 2**22, "gpu": 2**28}
@@ -92,6 +94,8 @@ def slow_gradients(function: Callable, inputs: Sequence[Tensor], grads: tuple) -
     >>> torch.autograd.grad(slope, x)[0].tolist()
     [2.0]
     """
+    if all(grad is None for grad in grads):
+        return (None,) * len(inputs)
     own = [x.view_as(x) for x in inputs]  # as if leaves: an input's history is not walked
     out = function(*own)
     outs = out if isinstance(out, tuple) else (out,)
@@ -122,7 +126,8 @@ class _Recomputed(torch.autograd.Function):
     def backward(cls, ctx, grad: Tensor | None, *unused: None) -> tuple:
         """Gradients of the tensors that the result is made of."""
         needs = ctx.needs_input_grad[:-3]
-        tensors, factors = ctx.saved_tensors[: len(needs)], ctx.saved_tensors[len(needs) :]
+        saved = ctx.saved_tensors  # once: checkpoints unpack them a single time
+        tensors, factors = saved[: len(needs)], saved[len(needs) :]
         if grad is None:
             return (None,) * (len(needs) + 3)
         with without_autocast(grad.device.type):
@@ -218,8 +223,8 @@ class FlatPool(_Recomputed):
         leaving = (old.flatten(0, 1).transpose(1, 2) @ grad).view_as(state)
         leaving = _scan_back(leaving, old[:, :, -1, :, None]).flatten(0, 1)
         both = torch.cat([grad, leaving], dim=1) if len(weight) >= WIDE else grad
-        grad_x = torch.empty_like(rows) if needs[0] else None
-        gained, seen = torch.empty_like(last), torch.empty_like(last)
+        grad_x = rows.new_empty(rows.shape) if needs[0] else None  # rows may be a turned view
+        gained, seen = last.new_empty(last.shape), last.new_empty(last.shape)
         grad_maps = torch.zeros_like(maps) if needs[2] else None
         for block in _blocks(rows, maps):
             slope = _slope(weights[block], both[block], leaving[block], last[block])

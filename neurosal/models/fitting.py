@@ -290,7 +290,7 @@ def _fingerprint(
     """Name a training by all that decides its result."""
     settings = {k: v for k, v in training.get_params().items() if k != "checkpoint"}
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
-    digest.update(f"{module!r} {getattr(module, 'read', '')} {seed} {device}".encode())
+    digest.update(f"{module!r} {_attributes(module)} {seed} {device}".encode())
     tensors = list(module.state_dict().values())
     for part in filter(None, (data, valid)):
         tensors += [part.x, part.y, part.lengths]
@@ -300,6 +300,23 @@ def _fingerprint(
         elif tensor is not None:
             digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]
+
+
+def _attributes(module: nn.Module) -> str:
+    """Tell what the layers keep beside their weights: of some, ``repr`` names not all."""
+    apart = ("_parameters", "_buffers", "_modules", "training")
+    parts = [
+        {name: value for name, value in vars(part).items() if name not in apart}
+        for part in module.modules()
+    ]
+    return json.dumps(parts, skipkeys=True, default=_plain)
+
+
+def _plain(value: object) -> object:
+    """Make an attribute fit for JSON; of what it cannot hold, the name of the kind."""
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    return getattr(value, "__qualname__", type(value).__qualname__)
 
 
 def warn_interrupted(net: WindowNet) -> None:
@@ -320,8 +337,11 @@ def warn_interrupted(net: WindowNet) -> None:
     'Training was interrupted after 0 of 60 epochs; the network is kept as it was then.'
     """
     n_epochs = sum("dur" in row for row in net.history)
+    early = dict(getattr(net, "callbacks_", ())).get("early")
+    best = getattr(early, "best_model_weights_", None) is not None
+    kept = "is kept as it was after the best of them" if best else "is kept as it was then"
     warnings.warn(
-        f"Training was interrupted after {n_epochs} of {net.max_epochs} epochs; the network is "
-        "kept as it was then.",
+        f"Training was interrupted after {n_epochs} of {net.max_epochs} epochs; the network "
+        f"{kept}.",
         stacklevel=2,
     )

@@ -4,9 +4,10 @@ import inspect
 from collections.abc import Callable
 from functools import partial
 
+import numpy as np
 from torch import nn
 
-from neurosal.errors import ArgumentError, check_one_of
+from neurosal.errors import ArgumentError, check_number, check_one_of
 from neurosal.models import thesis
 from neurosal.models.nonrecurrent import (
     FeedForwardNetwork,
@@ -110,7 +111,24 @@ def build_network(
         raise ArgumentError("network 'feed-forward' needs n_steps, the steps of a sample.")
     if options.get("positional") and n_steps is not None:
         options.setdefault("max_length", n_steps)
-    return build(n_features, n_classes, **options)
+    return build(n_features, n_classes, **_checked(options))
+
+
+#: Options that are a number of something.
+SIZES = ("hidden_size", "n_steps", "num_layers", "n_heads", "hidden", "recurrent", "out")
+SIZES += ("state_hops", "state_attention_size")
+
+
+def _checked(options: dict) -> dict:
+    """Refuse sizes below one and odd dropout; numpy's whole numbers become Python's for torch."""
+    for name in options.keys() & {*SIZES}:
+        check_number(name, options[name], low=1, whole=True)
+    if "dropout" in options:
+        check_number("dropout", options["dropout"], low=0, high=1)
+    return {
+        name: int(value) if isinstance(value, np.integer) else value
+        for name, value in options.items()
+    }
 
 
 ATTENTION_OPTIONS = {"hops", "attention_size", "readout", "normalize", "positional", "max_length"}

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import nn
 
-from neurosal.errors import ArgumentError, check_one_of
+from neurosal.errors import ArgumentError, check_number, check_one_of
 from neurosal.models.reading import READS, read_each_step, read_states, valid_steps, zero_padding
 
 
@@ -144,7 +144,7 @@ class TemporalConvolutionNetwork(nn.Module):
     hidden_size : int
         Channels of every block.
     kernel_size : int
-        Steps a convolution sees.
+        Steps a convolution sees, at least 2.
     read : {'last', 'mean', 'max'}
         Which steps the class scores are read from.
     dropout : float
@@ -175,6 +175,8 @@ class TemporalConvolutionNetwork(nn.Module):
         dropout: float = 0.0,
     ):
         super().__init__()
+        # A kernel of one step looks back no further, however many blocks there are.
+        check_number("kernel_size", kernel_size, low=2, whole=True)
         self.read = check_one_of("read", read, [name for name in READS if name != "both-ends"])
         blocks, channels, seen = [], n_features, 1
         while not blocks or seen < (n_steps or 64):

@@ -7,10 +7,10 @@ mean of each hop) is carried from chunk to chunk. Nothing of size time x time is
 
 Two forms of the chunk's weights serve all cases. The *factored* form
 (:mod:`neurosal.models.factored`) writes the average over hops as a product of rank ``hops``; it is
-the fast one and holds while the running maximum grows by less than 80 inside a chunk. The *direct*
-form below exponentiates ``s_i - max(s_1 .. s_t)`` and holds for any logits; it also serves the
-second derivative. Which of the two runs is read off the logits (one number; on a GPU that waits
-for the device).
+the fast one and holds while the running maximum grows by less than 80 inside a chunk (by 10 in
+float16, whose numbers end sooner). The *direct* form below exponentiates ``s_i - max(s_1 .. s_t)``
+and holds for any logits; it also serves the second derivative. Which of the two runs is read off
+the logits (one number; on a GPU that waits for the device).
 
 >>> import torch
 >>> x = torch.tensor([[[1.0], [3.0], [8.0]]])
@@ -18,12 +18,14 @@ for the device).
 [1.0, 2.0, 4.0]
 """
 
+from numbers import Integral
+
 import torch
 from torch import Tensor
 
 from neurosal.errors import ArgumentError, check_one_of
 from neurosal.models.chunks import chunk_length, running_peaks
-from neurosal.models.factored import MAX_GROWTH, FlatPool, MeanPool
+from neurosal.models.factored import HALF_GROWTH, MAX_GROWTH, FlatPool, MeanPool
 from neurosal.models.scopes import full_precision
 
 READOUTS = ("mean", "flatten")
@@ -46,7 +48,8 @@ def prefix_pool(
     Parameters
     ----------
     x : Tensor, shape (batch, time, features)
-        The inputs, any unit.
+        The inputs, any unit. NaN at a step reaches no earlier one if its logits are NaN too, as in
+        the cells; NaN or infinity with finite logits spoils its chunk from the beginning.
     logits : Tensor, shape (batch, time, hops)
         The attention logits of each input; they must not depend on the reading step.
     readout : {"mean", "flatten"}, default="mean"
@@ -67,7 +70,7 @@ def prefix_pool(
     Raises
     ------
     ArgumentError
-        If shapes do not fit together or ``readout`` is unknown.
+        If shapes or types do not fit together, ``chunk_size`` is no size or ``readout`` is unknown.
 
     Examples
     --------
@@ -77,6 +80,8 @@ def prefix_pool(
     [[1.0, 1.0], [2.0, 3.0]]
     """
     check_one_of("readout", readout, READOUTS)
+    if chunk_size is not None:
+        (chunk_size,) = _check_sizes(chunk_size=chunk_size)
     x, logits, valid = _prepare(x, logits, lengths)
     if readout == "mean":
         return _zero_padding(_pool(x, logits, chunk_size), valid)
@@ -134,12 +139,8 @@ def prefix_pool_projected(
     True
     """
     x, logits, valid = _prepare(x, logits, lengths)
-    hops, features = logits.shape[-1], x.shape[-1]
-    if weight.ndim != 2 or weight.shape[1] != hops * features:
-        raise ArgumentError(
-            f"weight must be (outputs, hops * features) = (any, {hops * features}). "
-            f"Got {tuple(weight.shape)}."
-        )
+    width = logits.shape[2] * x.shape[2]
+    _check_matrix(weight, bias, "hops * features", width)
     out = _pool_flat(x, logits, weight)
     if normalize:
         out = out / _norm(x, logits)
@@ -199,11 +200,19 @@ def attention_weights(logits: Tensor, *, lengths: Tensor | None = None) -> Tenso
     Tensor, shape (batch, hops, time)
         Weights, zero in the padding; they sum to one over time.
 
+    Raises
+    ------
+    ArgumentError
+        If shapes do not fit together.
+
     Examples
     --------
     >>> attention_weights(torch.zeros(1, 4, 1), lengths=torch.tensor([2])).tolist()
     [[[0.5, 0.5, 0.0, 0.0]]]
     """
+    if not isinstance(logits, Tensor) or logits.ndim != 3:
+        got = tuple(getattr(logits, "shape", ())) or type(logits).__name__
+        raise ArgumentError(f"logits must be a tensor (batch, time, hops). Got {got}.")
     if lengths is not None:
         logits = logits.masked_fill(~_valid_steps(logits, lengths), float("-inf"))
     return logits.softmax(dim=1).transpose(1, 2)
@@ -239,12 +248,7 @@ def clear_padding(x: Tensor, lengths: Tensor | None) -> Tensor:
 
 def _valid_steps(x: Tensor, lengths: Tensor) -> Tensor:
     """Mask (batch, time, 1), true where a step is not padding."""
-    lengths = torch.as_tensor(lengths, device=x.device)
-    if lengths.shape != x.shape[:1]:
-        raise ArgumentError(
-            f"lengths must be one integer per sample, shape ({x.shape[0]},). "
-            f"Got shape {tuple(lengths.shape)}."
-        )
+    lengths = _whole_lengths(x, lengths)
     if bool(((lengths < 1) | (lengths > x.shape[1])).any()):
         raise ArgumentError(
             f"lengths must lie between 1 and the number of steps, {x.shape[1]}. "
@@ -253,8 +257,47 @@ def _valid_steps(x: Tensor, lengths: Tensor) -> Tensor:
     return (torch.arange(x.shape[1], device=x.device) < lengths[:, None])[..., None]
 
 
+def _whole_lengths(x: Tensor, lengths: Tensor) -> Tensor:
+    """Lengths as int64 on the device of ``x``: smaller types, or a mask, would index otherwise."""
+    rule = f"lengths must be one integer per sample, shape ({x.shape[0]},): its valid steps. "
+    try:
+        lengths = torch.atleast_1d(torch.as_tensor(lengths, device=x.device))
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ArgumentError(f"{rule}Got {lengths!r}.") from error
+    whole = not (lengths.is_floating_point() or lengths.is_complex() or lengths.dtype == torch.bool)
+    if lengths.shape != x.shape[:1] or not whole:
+        raise ArgumentError(f"{rule}Got {lengths.dtype} of shape {tuple(lengths.shape)}.")
+    return lengths.long()
+
+
+def _check_sizes(**sizes: int) -> list[int]:
+    """Sizes as Python's integers; refuse those below one."""
+    for name, size in sizes.items():
+        if not isinstance(size, Integral) or isinstance(size, bool) or size < 1:
+            raise ArgumentError(f"{name} must be an integer of at least 1. Got {size!r}.")
+    return [int(size) for size in sizes.values()]
+
+
+def _check_matrix(weight: Tensor, bias: Tensor | None, name: str, width: int) -> None:
+    """Refuse a linear map that does not read ``width`` numbers, or a bias that is not its own."""
+    if not isinstance(weight, Tensor) or weight.ndim != 2 or weight.shape[1] != width:
+        got = tuple(getattr(weight, "shape", ())) or type(weight).__name__
+        raise ArgumentError(f"weight must be (outputs, {name}) = (any, {width}). Got {got}.")
+    if bias is not None and tuple(getattr(bias, "shape", ())) != (len(weight),):
+        got = tuple(getattr(bias, "shape", ())) or type(bias).__name__
+        raise ArgumentError(f"bias must be (outputs,) = ({len(weight)},), as weight's. Got {got}.")
+
+
 def _prepare(x: Tensor, logits: Tensor, lengths: Tensor | None) -> tuple:
     """Check the shapes and clear the padding, which may hold NaN."""
+    if not isinstance(x, Tensor) or not isinstance(logits, Tensor):
+        got = f"{type(x).__name__} and {type(logits).__name__}"
+        raise ArgumentError(f"x and logits must be tensors. Got {got}.")
+    if not x.is_floating_point() or x.dtype != logits.dtype:
+        raise ArgumentError(
+            f"x and logits must hold real numbers of one type. Got {x.dtype} and {logits.dtype}; "
+            "convert them, for example with .float()."
+        )
     if x.ndim != 3 or logits.ndim != 3 or x.shape[:2] != logits.shape[:2] or 0 in x.shape:
         raise ArgumentError(
             "x must be (batch, time, features) and logits (batch, time, hops), none empty. "
@@ -276,7 +319,7 @@ def _pool(x: Tensor, logits: Tensor, chunk: int | None) -> Tensor:
     wish = MEAN_CHUNK["narrow" if x.shape[2] <= 64 else "wide"]
     chunk = chunk_length(x.shape[1], chunk or wish)
     *peaks, growth = running_peaks(logits, chunk)
-    if growth <= MAX_GROWTH:
+    if _holds(growth, x):
         return MeanPool.apply(x, logits, peaks, chunk, _direct_pool)[0]
     return _direct_pool(x, logits)
 
@@ -285,10 +328,15 @@ def _pool_flat(x: Tensor, logits: Tensor, weight: Tensor) -> Tensor:
     """Sum over hops of the prefix means of each hop's own projection."""
     chunk = chunk_length(x.shape[1], FLAT_CHUNK)
     *peaks, growth = running_peaks(logits, chunk)
-    if growth <= MAX_GROWTH:
+    if _holds(growth, x):
         slow = _direct_pool_flat if torch.is_grad_enabled() else None
         return FlatPool.apply(x, logits, weight, peaks, chunk, slow)[0]
     return _direct_pool_flat(x, logits, weight)
+
+
+def _holds(growth: float, x: Tensor) -> bool:
+    """Whether the factored form does."""
+    return growth <= (HALF_GROWTH if x.dtype == torch.float16 else MAX_GROWTH)
 
 
 # ---- the direct form: plain differentiable operations, any logits ---------------------------
@@ -308,9 +356,14 @@ def _direct_chunks(logits: Tensor, chunk: int):
         yield old / total, new / total[:, :, None]
 
 
+def _unpoisoned(x: Tensor, logits: Tensor) -> Tensor:
+    """Zero where a logit is NaN: so are its weights, from its step on; before, 0 * NaN would be."""
+    return x.masked_fill(logits.isnan().any(dim=2, keepdim=True), 0.0)
+
+
 def _direct_pool(x: Tensor, logits: Tensor, chunk: int = DIRECT_CHUNK) -> Tensor:
     """Mean over hops of the prefix means for any logits; differentiable any number of times."""
-    state = x.new_zeros(x.shape[0], logits.shape[2], x.shape[2])
+    x, state = _unpoisoned(x, logits), x.new_zeros(x.shape[0], logits.shape[2], x.shape[2])
     out = []
     for part, (old, new) in zip(x.split(chunk, dim=1), _direct_chunks(logits, chunk), strict=True):
         weights = new.mean(dim=-1)
@@ -322,7 +375,7 @@ def _direct_pool(x: Tensor, logits: Tensor, chunk: int = DIRECT_CHUNK) -> Tensor
 def _norm(x: Tensor, logits: Tensor, chunk: int = DIRECT_CHUNK) -> Tensor:
     """Norm (batch, time, 1) of all hops' prefix means, from the chunks' Gram matrices."""
     state = x.new_zeros(x.shape[0], logits.shape[2], x.shape[2], dtype=torch.float64)
-    out = []
+    x, out = _unpoisoned(x, logits), []
     for part, (old, new) in zip(
         x.split(chunk, dim=1), _direct_chunks(logits.double(), chunk), strict=True
     ):

@@ -52,7 +52,7 @@ def from_published_weights(
     Raises
     ------
     ArgumentError
-        If an entry is missing or shapes do not fit together.
+        If an entry is missing, is not made of finite real numbers, or shapes do not fit together.
 
     References
     ----------
@@ -73,7 +73,7 @@ def from_published_weights(
     hidden = recurrent.shape[1]
     attention_size, features = found["linear_first.weight"].shape
     hops = found["linear_second.weight"].shape[0]
-    readout = _readout(to_gates.shape[1], features, hops)
+    readout = _readout(to_gates.shape[1], features, hops, normalize=normalize)
     cell = InputCellLSTM(
         features,
         hidden,
@@ -90,7 +90,12 @@ def from_published_weights(
 
 def _pick(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Find the cell's entries, whatever prefix they share."""
-    ends = [name for name in state_dict if name.endswith(KEYS[0])]
+    if not isinstance(state_dict, Mapping):
+        raise ArgumentError(
+            f"state_dict must map names to arrays, as torch.load or load_file give it. "
+            f"Got {type(state_dict).__name__}."
+        )
+    ends = [name for name in state_dict if isinstance(name, str) and name.endswith(KEYS[0])]
     prefix = ends[0][: -len(KEYS[0])] if len(ends) == 1 else ""
     missing = [prefix + key for key in KEYS if prefix + key not in state_dict]
     if missing:
@@ -98,14 +103,25 @@ def _pick(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
             f"state_dict lacks {', '.join(missing)}. A released cell has {', '.join(KEYS)}. "
             f"Got {', '.join(map(str, state_dict)) or 'nothing'}."
         )
-    return {key: torch.as_tensor(state_dict[prefix + key]).detach() for key in KEYS}
+    return {key: _read(key, state_dict[prefix + key]) for key in KEYS}
+
+
+def _read(name: str, entry: object) -> Tensor:
+    """An entry as a tensor, its number of dimensions and its values checked."""
+    try:
+        tensor = torch.as_tensor(entry).detach()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ArgumentError(f"{name} must be an array. Got {type(entry).__name__}.") from error
+    if not tensor.is_floating_point() or not bool(tensor.isfinite().all()):
+        kind = "NaN or infinity" if tensor.is_floating_point() else tensor.dtype
+        raise ArgumentError(f"{name} must hold finite real numbers. Got {kind}.")
+    if "weight" in name and tensor.ndim != 2:
+        raise ArgumentError(f"{name} must be a matrix. Got shape {tuple(tensor.shape)}.")
+    return tensor
 
 
 def _orient(to_gates: Tensor, recurrent: Tensor) -> tuple[Tensor, Tensor]:
     """Both matrices as torch has them, (4 * hidden, inputs)."""
-    for name, matrix in (("weight_iBarh", to_gates), ("weight_hh", recurrent)):
-        if matrix.ndim != 2:
-            raise ArgumentError(f"{name} must be a matrix. Got shape {tuple(matrix.shape)}.")
     rows, columns = recurrent.shape
     if columns == 4 * rows:
         to_gates, recurrent = to_gates.t(), recurrent.t()
@@ -121,9 +137,11 @@ def _orient(to_gates: Tensor, recurrent: Tensor) -> tuple[Tensor, Tensor]:
     return to_gates, recurrent
 
 
-def _readout(width: int, features: int, hops: int) -> str:
+def _readout(width: int, features: int, hops: int, *, normalize: bool) -> str:
     """Tell the readout from the width that the gates read."""
-    widths = {features: "mean"} if hops == 1 else {features: "mean", hops * features: "flatten"}
+    widths = {features: "mean"}
+    if hops > 1 or normalize:  # with one hop both are the same, but only "flatten" has a norm
+        widths[hops * features] = "flatten"
     if width not in widths:
         raise ArgumentError(
             f"weight_iBarh must read {features} numbers (mean) or {hops * features} (flatten), "

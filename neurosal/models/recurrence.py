@@ -9,9 +9,12 @@ A step of a few hundred numbers takes less time to compute than torch takes to b
 run in numpy, on the same memory, which begins in a quarter of the time.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from neurosal.models.factored import slow_gradients
 from neurosal.models.scopes import few_threads, full_precision, without_autocast
@@ -49,28 +52,95 @@ def lstm_on_gates(gates: Tensor, hidden: Tensor, cell: Tensor, weight: Tensor) -
     >>> torch.allclose(hidden.transpose(0, 1), lstm(x)[0], atol=1e-6)
     True
     """
-    hidden, cell = _Steps.apply(gates, hidden, cell, weight)
+    hidden, cell, *_ = _Steps.apply(gates, hidden, cell, weight)
     return hidden.transpose(0, 1), cell.transpose(0, 1)
+
+
+def reverse(x: Tensor, lengths: Tensor | None) -> Tensor:
+    """Turn each sample round in time within its length; the padding stays behind.
+
+    Parameters
+    ----------
+    x : Tensor, shape (batch, time, width)
+        A padded batch.
+    lengths : Tensor of int64, shape (batch,), or None
+        Valid steps of each sample; None says all.
+
+    Returns
+    -------
+    Tensor, shape (batch, time, width)
+        The last valid step first.
+
+    Examples
+    --------
+    >>> reverse(torch.tensor([[[1], [2], [0]]]), torch.tensor([2])).flatten().tolist()
+    [2, 1, 0]
+    """
+    if lengths is None:
+        return x.flip(1)
+    steps = torch.arange(x.shape[1], device=x.device)
+    mirrored = lengths[:, None] - 1 - steps
+    index = torch.where(mirrored >= 0, mirrored, steps)
+    return x.gather(1, index[..., None].expand_as(x))
+
+
+def run_layer(rnn: Callable, x: Tensor, hx: object, lengths: Tensor | None) -> tuple:
+    """Run a recurrent layer of torch's, packed where samples differ in length.
+
+    Parameters
+    ----------
+    rnn : callable
+        The layer, ``batch_first``, of one direction or more.
+    x : Tensor, shape (batch, time, width)
+        A padded batch.
+    hx : Tensor, (Tensor, Tensor) or None
+        Initial state(s).
+    lengths : Tensor of int64, shape (batch,), or None
+        Valid steps of each sample; None says all.
+
+    Returns
+    -------
+    output : Tensor, shape (batch, time, hidden * directions)
+        Hidden states; zero in the padding.
+    state : Tensor or (Tensor, Tensor)
+        State(s) after the last valid step.
+
+    Examples
+    --------
+    >>> output, _ = run_layer(torch.nn.GRU(3, 2, batch_first=True), torch.ones(1, 4, 3), None, None)
+    >>> output.shape
+    torch.Size([1, 4, 2])
+    """
+    if lengths is None:
+        return rnn(x, hx)
+    packed = pack_padded_sequence(x, lengths.cpu(), batch_first=True, enforce_sorted=False)
+    output, state = rnn(packed, hx)
+    return pad_packed_sequence(output, batch_first=True, total_length=x.shape[1])[0], state
 
 
 class _Steps(torch.autograd.Function):
     """The recurrence; states are (time, batch, hidden)."""
 
     @staticmethod
-    def forward(ctx, gates: Tensor, hidden: Tensor, cell: Tensor, weight: Tensor) -> tuple:
-        """Step through time."""
+    def forward(gates: Tensor, hidden: Tensor, cell: Tensor, weight: Tensor) -> tuple:
+        """Step through time; returns the states, and what the backward pass needs."""
         batch, steps, width = gates.shape
         size = width // 4
         act = _room(gates, steps, batch, size, gates=4).copy_(gates.transpose(0, 1))
         tanhs = _room(gates, steps, batch, size)
         hiddens, cells = (_starting_with(state, steps) for state in (hidden, cell))
         _walk(act, tanhs, hiddens, cells, weight.t().contiguous())
-        ctx.set_materialize_grads(False)
-        ctx.save_for_backward(gates, hidden, cell, weight, act, hiddens, cells, tanhs)
-        return hiddens[1:], cells[1:]
+        return hiddens[1:], cells[1:], act, hiddens, cells, tanhs
 
     @staticmethod
-    def backward(ctx, grad_hidden: Tensor | None, grad_cell: Tensor | None) -> tuple:
+    def setup_context(ctx, inputs: tuple, output: tuple) -> None:
+        """Keep the inputs, the activations and the states."""
+        ctx.mark_non_differentiable(*output[2:])
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(*inputs, *output[2:])
+
+    @staticmethod
+    def backward(ctx, grad_hidden: Tensor | None, grad_cell: Tensor | None, *_: None) -> tuple:
         """Gradients of the gates, initial states and weights; differentiable if asked for."""
         *given, act, hiddens, cells, tanhs = ctx.saved_tensors
         weight, grad_weight = given[3], None

@@ -6,6 +6,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from neurosal.errors import check_number
+
 FIRST_BIAS = -0.01
 
 
@@ -228,6 +230,7 @@ class SequenceDropout(nn.Module):
 
     def __init__(self, p: float, *, stationary: bool = False):
         super().__init__()
+        check_number("dropout", p, low=0, high=1)
         self.p, self.stationary = p, stationary
 
     def mask(self, like: torch.Tensor) -> torch.Tensor:

@@ -1,5 +1,6 @@
 """From arrays and lists of windows to padded tensors, and from tensors to batches."""
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -38,7 +39,8 @@ def as_tensors(
     Raises
     ------
     ArgumentError
-        If the shape does not fit or a value that is not padding is NaN or infinite.
+        If the shape does not fit, a value that is not padding is NaN or infinite, or something
+        would be lost: a mask, an imaginary part, or values too large for the type.
 
     Examples
     --------
@@ -66,6 +68,11 @@ def as_tensors(
         values = np.where(padding[:, :, None], 0, values)
     _refuse_missing(values, lengths)
     x = torch.tensor(np.ascontiguousarray(values), dtype=dtype)
+    if not x.isfinite().all():
+        raise ArgumentError(
+            f"X holds {np.abs(values).max():.3g}, too large for {dtype}. Scale X (divide by its "
+            "standard deviation), or train with precision='float64'."
+        )
     if not padding.any():
         return x, None
     return x[:, : lengths.max()].contiguous(), torch.as_tensor(lengths)
@@ -79,7 +86,7 @@ def _stack(X: object) -> np.ndarray:
     ragged = isinstance(X, Sequence) or (isinstance(X, np.ndarray) and X.dtype == object)
     if not ragged:
         return _floats(X)
-    samples = [np.asarray(sample, dtype=float) for sample in X]
+    samples = [_floats(sample).astype(float, copy=False) for sample in X]
     if not samples or any(sample.ndim != 2 for sample in samples):
         shapes = sorted({sample.shape for sample in samples})
         raise ArgumentError(f"A list of samples must hold (time, regions) arrays. Got {shapes}.")
@@ -94,8 +101,24 @@ def _stack(X: object) -> np.ndarray:
 
 def _floats(X: object) -> np.ndarray:
     """Make an array of floats; floats keep their precision."""
-    values = np.asarray(X)
-    return values if np.issubdtype(values.dtype, np.floating) else values.astype(float)
+    if np.ma.is_masked(X):
+        raise ArgumentError(
+            "X is a masked array, whose mask would be lost. Fill it: X.filled(numpy.nan) for "
+            "trailing steps that are padding, X.filled(0) elsewhere."
+        )
+    if isinstance(X, torch.Tensor):
+        X = X.detach().cpu()
+        X = X.float() if X.dtype == torch.bfloat16 else X
+    try:
+        values = np.asarray(X)
+        values = values if values.dtype.kind in "fc" else values.astype(float)
+    except (TypeError, ValueError) as error:
+        raise ArgumentError(
+            f"X must hold numbers (samples, time, regions). Got {type(X).__name__}: {error}."
+        ) from error
+    if np.iscomplexobj(values):
+        raise ArgumentError("X is complex, and networks take real numbers. Give X.real or abs(X).")
+    return values
 
 
 def _refuse_missing(values: np.ndarray, lengths: np.ndarray) -> None:
@@ -169,6 +192,55 @@ class WindowDataset(Dataset):
         x = self.x.take(indices) if hasattr(self.x, "sampler") else self.x[indices]
         lengths = None if self.lengths is None else self.lengths[indices]
         return WindowDataset(x, self.y[indices], lengths=lengths)
+
+
+def split_dataset(
+    data: WindowDataset,
+    share: float,
+    *,
+    groups: object = None,
+    seed: int = 0,
+    classes: np.ndarray | None = None,
+) -> tuple[WindowDataset, WindowDataset | None]:
+    """Keep some windows for validation.
+
+    Parameters
+    ----------
+    data : WindowDataset
+        All windows.
+    share : float
+        Share of the samples, or of the groups; 0 keeps none.
+    groups, seed
+        Of :func:`split_validation`.
+    classes : numpy.ndarray, optional
+        The classes' names, for the warning where none of a class's windows is left to train on.
+
+    Returns
+    -------
+    train : WindowDataset
+        What to train on.
+    valid : WindowDataset or None
+        What to validate on.
+
+    Examples
+    --------
+    >>> data = WindowDataset(torch.zeros(8, 4, 2), torch.tensor([0, 1] * 4))
+    >>> [len(part) for part in split_dataset(data, 0.25)]
+    [6, 2]
+    """
+    if not share:
+        return data, None
+    y = data.y.numpy()
+    train, valid = split_validation(y, share, groups=groups, seed=seed)
+    lost = np.setdiff1d(y, y[train])
+    if len(lost):
+        names = (lost if classes is None else classes[lost]).tolist()
+        warnings.warn(
+            f"validation={share} takes all windows of class(es) {', '.join(map(repr, names))}, so "
+            "none is left to train on. Use validation=0, or groups that hold every class.",
+            stacklevel=3,
+        )
+    return data.subset(train), data.subset(valid)
 
 
 def split_validation(

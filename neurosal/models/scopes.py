@@ -94,6 +94,53 @@ def few_threads(multiplications: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+def autocast_type(device: str) -> torch.dtype | None:
+    """Tell to which type ``torch.autocast`` converts.
+
+    Parameters
+    ----------
+    device : str
+        The type of device whose autocast is meant: "cpu", "cuda".
+
+    Returns
+    -------
+    torch.dtype or None
+        None where autocast is off.
+
+    Examples
+    --------
+    >>> with torch.autocast("cpu", torch.bfloat16):
+    ...     autocast_type("cpu")
+    torch.bfloat16
+    """
+    if device == "meta" or not torch.is_autocast_enabled(device):
+        return None
+    return torch.get_autocast_dtype(device)
+
+
+def as_autocast(x: Tensor) -> Tensor:
+    """Give a result in the type that torch's layers have under autocast, which leaves float64.
+
+    Parameters
+    ----------
+    x : Tensor
+        The result, float32 or float64.
+
+    Returns
+    -------
+    Tensor
+        Itself where autocast is off.
+
+    Examples
+    --------
+    >>> with torch.autocast("cpu", torch.bfloat16):
+    ...     as_autocast(torch.ones(2)).dtype
+    torch.bfloat16
+    """
+    dtype = autocast_type(x.device.type)
+    return x if dtype is None or x.dtype == torch.float64 else x.to(dtype)
+
+
 def without_autocast(device: str) -> AbstractContextManager:
     """Compute inside a block in the tensors' own types, whatever ``torch.autocast`` asks.
 
@@ -114,7 +161,7 @@ def without_autocast(device: str) -> AbstractContextManager:
     ...     print((x @ x).dtype)
     torch.float32
     """
-    if device == "meta" or not torch.is_autocast_enabled(device):
+    if autocast_type(device) is None:
         return nullcontext()
     return torch.autocast(device, enabled=False)
 
@@ -145,7 +192,7 @@ def full_precision(function: Callable) -> Callable:
 
     @wraps(function)
     def run(x: Tensor, *rest: object, **options: object) -> object:
-        scope = without_autocast(x.device.type)
+        scope = without_autocast(x.device.type) if isinstance(x, Tensor) else nullcontext()
         if isinstance(scope, nullcontext):
             return function(x, *rest, **options)
         with scope:

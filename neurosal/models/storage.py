@@ -11,14 +11,15 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from neurosal import __version__
-from neurosal.errors import ArgumentError, DataError
+from neurosal.errors import ArgumentError, DataError, NeurosalError
 from neurosal.labelled import writing
 from neurosal.models.checks import resolve_device
 from neurosal.models.training import Training
 
 DESCRIPTION = "classifier.json"
 FORMAT = 1
-_NO_JSON = (json.JSONDecodeError, UnicodeDecodeError)
+_DAMAGE = (OSError, LookupError, TypeError, ValueError, AttributeError, RecursionError)
+_DAMAGE += (SafetensorError,)
 
 
 def save_classifier(classifier: object, folder: str | Path) -> Path:
@@ -40,6 +41,8 @@ def save_classifier(classifier: object, folder: str | Path) -> Path:
     ------
     DataError
         If it cannot be written.
+    ArgumentError
+        If the classes are of a type that JSON has not, such as dates.
 
     Examples
     --------
@@ -66,7 +69,13 @@ def save_classifier(classifier: object, folder: str | Path) -> Path:
         "n_members": len(classifier.modules_),
         "history": classifier.history_.to_dict("list"),
     }
-    text = json.dumps(description, indent=1)
+    try:
+        text = json.dumps(description, indent=1)
+    except TypeError as error:
+        raise ArgumentError(
+            "To be saved, classes must be text, numbers or flags. Got classes of type "
+            f"{classifier.classes_.dtype}. Fit on y.astype(str)."
+        ) from error
     with writing(folder, SafetensorError):
         folder.mkdir(parents=True, exist_ok=True)
         for number, module in enumerate(classifier.modules_):
@@ -126,7 +135,9 @@ def load_classifier(
         description = json.loads(text)
         classifier = _new_classifier(description, kind, network, device)
         _fill(classifier, description, folder)
-    except (OSError, KeyError, TypeError, RecursionError, *_NO_JSON, SafetensorError) as error:
+    except NeurosalError:
+        raise
+    except _DAMAGE as error:
         raise DataError(
             f"Cannot read {folder} as a saved classifier: {error!r}. Give a folder written by "
             "NetworkClassifier.save."
@@ -165,18 +176,28 @@ def _fill(classifier: object, description: dict, folder: Path) -> None:
         classifier.feature_names_in_ = np.array(description["feature_names"])
     classifier.history_ = pd.DataFrame(description["history"])
     device = resolve_device(classifier.device)
+    if description["n_members"] < 1:
+        raise ValueError(f"n_members is {description['n_members']}")
     classifier.modules_ = []
     for number in range(description["n_members"]):
         path = folder / f"member-{number}.safetensors"
-        classifier.modules_.append(_load_module(classifier.build_module(), path, device))
+        classifier.modules_.append(_load_module(_build(classifier, folder), path, device))
+
+
+def _build(classifier: object, folder: Path) -> nn.Module:
+    """Build the untrained network from stored arguments."""
+    try:
+        return classifier.build_module()
+    except ArgumentError as error:
+        raise DataError(f"{folder / DESCRIPTION} describes no network: {error}") from error
 
 
 def _load_module(module: nn.Module, path: Path, device: str) -> nn.Module:
     """Fill a network with stored weights."""
     state = load_file(path)
-    dtype = next(iter(state.values())).dtype
+    kinds = [value.dtype for value in state.values() if value.is_floating_point()]
     try:
-        module.to(dtype).load_state_dict(state)
+        module.to(kinds[0] if kinds else torch.float32).load_state_dict(state)
     except RuntimeError as error:
         raise DataError(f"The weights in {path} do not fit the network: {error}") from error
     return module.to(torch.device(device)).eval()
@@ -195,7 +216,7 @@ def _encode(value: object) -> object:
         return {"tuple": [_encode(item) for item in value]}
     if isinstance(value, np.generic):
         return value.item()
-    if isinstance(value, np.random.RandomState):
+    if isinstance(value, np.random.RandomState | np.random.Generator):
         return None
     return value if isinstance(value, str | int | float | None) else str(value)
 

@@ -161,7 +161,7 @@ class StreamedWindows:
         """Read everything once: how long each sample is, and whether it is all numbers."""
         lengths = []
         for start in range(0, len(self.rows), self.chunk):
-            x, ends = _read(self.windows, start, start + self.chunk)
+            x, ends = _read(self.windows, start, start + self.chunk, dtype=torch.float64)
             lengths.append(np.full(len(x), x.shape[1]) if ends is None else ends.numpy())
         return np.concatenate(lengths)
 
@@ -326,7 +326,7 @@ def _read(
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Read a slice of the source; an error tells the sample's number in the whole."""
     try:
-        return as_tensors(np.asarray(windows[start:stop]), dtype=dtype)
+        return as_tensors(np.asanyarray(windows[start:stop]), dtype=dtype)
     except ArgumentError as error:
         raise ArgumentError(f"Of the samples from {start} on: {error}") from error
     except (OSError, RuntimeError) as error:

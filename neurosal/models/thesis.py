@@ -26,10 +26,11 @@ References
 import math
 from itertools import pairwise
 
+import numpy as np
 import torch
 from torch import nn
 
-from neurosal.errors import ArgumentError
+from neurosal.errors import ArgumentError, check_number
 from neurosal.models.reading import read_states, zero_padding
 from neurosal.models.relu_cells import (
     ConvolutionStack,
@@ -222,6 +223,11 @@ class Deep(ExplainableNetwork):
         dropout: float = 0.2,
         stationary_dropout: bool = False,
     ):
+        if np.ndim(inputs) != 1 or not len(inputs):
+            raise ArgumentError(
+                "inputs must be the units of one or more input layers, such as (256,). "
+                f"Got {inputs!r}."
+            )
         super().__init__(
             _layers(n_features, *inputs),
             ReluCell(inputs[-1], hidden, recurrent=recurrent),
@@ -407,16 +413,18 @@ def _layers(*widths: int) -> nn.Sequential:
     """Stack linear layers with relu between the given widths."""
     layers = []
     for n_in, n_out in pairwise(widths):
+        check_number("units of a layer", n_out, low=1, whole=True)
         layers += [NonPositiveLinear(n_in, n_out), nn.ReLU()]
     return nn.Sequential(*layers)
 
 
 def _convolutions(n_features: int, image_shape: tuple[int, int], inputs: int) -> nn.Sequential:
     """Put the convolutions before one linear layer."""
-    if len(image_shape) != 2 or math.prod(image_shape) != n_features:
+    fits = np.shape(image_shape) == (2,) and min(image_shape) > 0
+    if not fits or math.prod(image_shape) != n_features:
         raise ArgumentError(
             f"image_shape must be (rows, columns) with {n_features} values, one for each feature "
-            f"of a step. Got {image_shape}."
+            f"of a step. Got {image_shape!r}."
         )
     stack = ConvolutionStack(tuple(image_shape))
     return nn.Sequential(stack, *_layers(stack.out_features, inputs))

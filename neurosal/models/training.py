@@ -1,8 +1,10 @@
 """How a network is trained: one set of numbers with a name, for every network and classifier."""
 
+import os
+
 from sklearn.base import BaseEstimator, clone
 
-from neurosal.errors import ArgumentError, check_one_of
+from neurosal.errors import ArgumentError, check_number, check_one_of
 
 SCHEDULES = ("one-cycle", "constant")
 PRECISIONS = ("float32", "float64", "bf16")
@@ -135,24 +137,58 @@ class Training(BaseEstimator):
         check_one_of("schedule", self.schedule, SCHEDULES)
         check_one_of("precision", self.precision, PRECISIONS)
         for name in ("max_epochs", "batch_size"):
-            self._check(name, getattr(self, name) >= 1, "at least 1")
+            self._check(name, low=1, whole=True)
         for name in ("weight_decay", "input_noise"):
-            self._check(name, getattr(self, name) >= 0, "at least 0")
-        self._check("learning_rate", self.learning_rate > 0, "above 0")
-        self._check("validation", 0 <= self.validation < 1, "at least 0 and below 1")
-        if self.patience is not None:
-            self._check("patience", self.patience >= 1, "None or at least 1")
-            needed = "above 0 where patience is set, to have what to stop by"
-            self._check("validation", self.validation > 0, needed)
-        if self.time_mask is not None:
-            least, most = self.time_mask
-            self._check("time_mask", 0 <= least <= most <= 1, "(least, most) within 0 and 1")
+            self._check(name, low=0)
+        self._check("learning_rate", above=0)
+        self._check("validation", low=0, below=1)
+        self._check("patience", low=1, whole=True, optional=True)
+        self._check("clip_norm", above=0, optional=True)
+        self._check("stop_accuracy", above=0, high=1, optional=True)
+        self._check_others()
+        _check_class_weight(self.class_weight)
         return self
 
-    def _check(self, name: str, fine: bool, allowed: str) -> None:
-        """Refuse one setting."""
-        if not fine:
-            raise ArgumentError(f"{name} must be {allowed}. Got {getattr(self, name)!r}.")
+    def _check_others(self) -> None:
+        """Refuse settings that are no numbers, or do not fit each other."""
+        if self.patience is not None and not self.validation:
+            raise ArgumentError(
+                "validation must be above 0 where patience is set, to have what to stop by. "
+                f"Got {self.validation!r}."
+            )
+        if self.time_mask is not None and not _is_range(self.time_mask):
+            raise ArgumentError(
+                "time_mask must be None or (least, most) shares of the steps, 0 <= least <= most "
+                f"<= 1. Got {self.time_mask!r}."
+            )
+        if not isinstance(self.checkpoint, str | os.PathLike | None):
+            raise ArgumentError(f"checkpoint must be a folder's path. Got {self.checkpoint!r}.")
+
+    def _check(self, name: str, **limits: object) -> None:
+        """Refuse a number out of its limits."""
+        check_number(name, getattr(self, name), **limits)
+
+
+def _is_range(pair: object) -> bool:
+    """Tell whether these are two shares, the smaller one first."""
+    try:
+        least, most = pair
+        return bool(0 <= least <= most <= 1)
+    except (TypeError, ValueError):
+        return False
+
+
+def _check_class_weight(class_weight: object) -> None:
+    """Refuse weights that leave the loss without a value or a meaning."""
+    if not isinstance(class_weight, dict):
+        check_one_of("class_weight", class_weight, [None, "balanced"])
+        return
+    for name, weight in class_weight.items():
+        check_number(f"class_weight of {name!r}", weight, low=0)
+    if not any(class_weight.values()):
+        raise ArgumentError(
+            f"class_weight must be above 0 for a class at least. Got {class_weight}."
+        )
 
 
 def resolve_training(training: str | Training) -> Training:
@@ -181,3 +217,34 @@ def resolve_training(training: str | Training) -> Training:
     if isinstance(training, Training):
         return clone(training).check()
     return Training(**PRESETS[check_one_of("training", training, PRESETS)]).check()
+
+
+class PresetTuning:
+    """What lets an estimator's ``training__...`` arguments change a preset, too.
+
+    Examples
+    --------
+    >>> from neurosal.models.classifier import NetworkClassifier
+    >>> classifier = NetworkClassifier(training="published")
+    >>> classifier.set_params(training__max_epochs=5).training.batch_size
+    50
+    """
+
+    def set_params(self, **params: object) -> "PresetTuning":
+        """Set arguments, as scikit-learn's searches do.
+
+        Parameters
+        ----------
+        **params
+            Argument to value. ``training__learning_rate`` and the like change a copy of the
+            settings where ``training`` is a preset's name.
+
+        Returns
+        -------
+        PresetTuning
+            Itself.
+        """
+        training = params.get("training", self.training)
+        if isinstance(training, str) and any(name.startswith("training__") for name in params):
+            params["training"] = resolve_training(training)
+        return super().set_params(**params)

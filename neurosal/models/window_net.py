@@ -1,11 +1,14 @@
 """The skorch net that every classifier trains, its loss, and how its inputs are disturbed."""
 
+import math
 from contextlib import nullcontext
 
 import torch
 from skorch import NeuralNetClassifier
 from skorch.utils import to_tensor
 from torch import nn
+
+from neurosal.errors import ArgumentError
 
 
 class ClassLoss(nn.CrossEntropyLoss):
@@ -120,7 +123,7 @@ class WindowNet(NeuralNetClassifier):
         X: object = None,
         training: bool = False,
     ) -> torch.Tensor:
-        """Return the loss of a batch, and note its accuracy.
+        """Return the loss of a batch, and note its accuracy; both have to make sense.
 
         Parameters
         ----------
@@ -137,12 +140,29 @@ class WindowNet(NeuralNetClassifier):
         -------
         torch.Tensor
             A scalar.
+
+        Raises
+        ------
+        ArgumentError
+            If there are not as many logits as classes, or the loss in training is not finite.
         """
+        if self.classes is not None and y_pred.shape[1:] != (len(self.classes),):
+            raise ArgumentError(
+                f"The network must give logits of shape (batch, {len(self.classes)}), one for each "
+                f"class. Got {tuple(y_pred.shape)}."
+            )
         right = y_pred.detach().argmax(dim=1).cpu() == y_true.cpu()
         name = "train_accuracy" if training else "valid_accuracy"
         self.history.record_batch(name, right.double().mean().item())
         wide = y_pred.float() if self.mixed else y_pred
-        return super().get_loss(wide, y_true, X=X, training=training)
+        loss = super().get_loss(wide, y_true, X=X, training=training)
+        if training and not math.isfinite(loss.item()):
+            raise ArgumentError(
+                f"The loss became {loss.item()} in epoch {len(self.history)}, so the training "
+                "stopped. Use a lower learning_rate or input_noise, a clip_norm, no class_weight "
+                "of 0, or scale X."
+            )
+        return loss
 
 
 def disturb(

@@ -301,7 +301,7 @@ def test_other_refusals():
         ({"network": "lstmm"}, "network must be one of"),
         ({"training": "quick"}, "training must be one of 'standard'"),
         ({"training": Training(patience=3)}, "validation must be above 0"),
-        ({"n_ensembles": 0}, "n_ensembles must be at least 1"),
+        ({"n_ensembles": 0}, "n_ensembles must be a whole number of at least 1"),
         ({"device": "cuda:99"}, "CUDA device"),
         ({"device": "gpu"}, "device must be"),
     ]:

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from neurosal.errors import ArgumentError
+from neurosal.models.attention import InputCellAttention
 from neurosal.models.published import from_published_weights
 
 FEATURES, HIDDEN, HOPS, UNITS = 4, 3, 2, 5
@@ -93,3 +94,48 @@ def test_a_shape_that_does_not_fit_is_named(name, shape, message):
     weights = released_weights(FEATURES) | {name: torch.zeros(shape, dtype=torch.float64)}
     with pytest.raises(ArgumentError, match=message):
         from_published_weights(weights)
+
+
+@pytest.mark.parametrize("normalize", [False, True])
+def test_a_flattened_cell_of_one_hop(normalize):
+    weights = released_weights(FEATURES)
+    weights["linear_second.weight"] = weights["linear_second.weight"][:1]
+    weights["linear_second.bias"] = weights["linear_second.bias"][:1]
+    ours = from_published_weights(weights, normalize=normalize)
+    assert ours.attention.readout == ("flatten" if normalize else "mean")
+    x = torch.randn(2, 9, FEATURES, dtype=torch.float64)
+    options = {"hops": 1, "attention_size": UNITS, "readout": "flatten", "dtype": torch.float64}
+    pooled = InputCellAttention(FEATURES, **options)
+    pooled.load_state_dict(ours.attention.state_dict())
+    read = pooled(x)
+    if normalize:
+        read = read / torch.linalg.vector_norm(read, dim=2, keepdim=True)
+    torch.testing.assert_close(ours(x)[0], ours.rnn(read)[0], rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (None, "state_dict must map names to arrays.* Got NoneType"),
+        ([1, 2], "Got list"),
+        ({1: 2}, "lacks weight_iBarh.* Got 1"),
+    ],
+)
+def test_what_is_no_state_dict_is_refused(given, message):
+    with pytest.raises(ArgumentError, match=message):
+        from_published_weights(given)
+
+
+@pytest.mark.parametrize(
+    ("name", "entry", "message"),
+    [
+        ("linear_first.weight", torch.zeros(4), "linear_first.weight must be a matrix"),
+        ("linear_second.weight", torch.tensor(3.0), "linear_second.weight must be a matrix"),
+        ("bias", "x", "bias must be an array. Got str"),
+        ("bias", torch.full((12,), torch.nan), "bias must hold finite real numbers. Got NaN"),
+        ("bias", torch.ones(12, dtype=torch.int64), "finite real numbers. Got torch.int64"),
+    ],
+)
+def test_an_entry_that_cannot_be_a_weight_is_named(name, entry, message):
+    with pytest.raises(ArgumentError, match=message):
+        from_published_weights(released_weights(FEATURES) | {name: entry})
