@@ -1,6 +1,5 @@
 """The tables of the boxes in the reproduction page."""
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import pandas as pd
@@ -130,15 +129,13 @@ def networks(table: pd.DataFrame) -> str:
     return markdown_table(sorted(rows, key=lambda row: row["training"], reverse=True))
 
 
-def methods(table: pd.DataFrame, *, explained: Sequence[str] = tuple(EXPLAINED)) -> str:
-    """Lay out every method on one or two networks over all data sets, first seed.
+def methods(table: pd.DataFrame) -> str:
+    """Lay out every method on the networks of :data:`EXPLAINED` over all data sets, first seed.
 
     Parameters
     ----------
     table : pandas.DataFrame
         Rows of an experiment on boxes.
-    explained : sequence of str
-        Keys of :data:`EXPLAINED`.
 
     Returns
     -------
@@ -152,12 +149,12 @@ def methods(table: pd.DataFrame, *, explained: Sequence[str] = tuple(EXPLAINED))
         {"method": "random"}
         | {
             f"{who}: {title}": f"{random[column].mean():.3f}"
-            for who in explained
+            for who in EXPLAINED
             for title, column in SCORES.items()
         }
     ]
     for method in dict.fromkeys(row["method"] for row in rows):
-        by = {who: found.get((*EXPLAINED[who], method), {}) for who in explained}
+        by = {who: found.get((*own, method), {}) for who, own in EXPLAINED.items()}
         line = {
             f"{who}: {title}": row.get(title, "-") for who, row in by.items() for title in SCORES
         }

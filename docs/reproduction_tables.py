@@ -54,7 +54,7 @@ TABLES: dict[str, tuple[str, Callable[[pd.DataFrame], str]]] = {
     "boxes-methods": ("boxes", box_tables.methods),
     "moving-box": ("moving-box", box_tables.scores),
     "moving-box-networks": ("moving-box", box_tables.networks),
-    "moving-box-methods": ("moving-box", partial(box_tables.methods, explained=["localising"])),
+    "moving-box-methods": ("moving-box", box_tables.methods),
     "hcp-like-recovery": ("hcp-like", hcp_like_tables.recovery),
     "hcp-like-own": ("hcp-like", hcp_like_tables.removal_by_own),
     "hcp-like-other": ("hcp-like", hcp_like_tables.removal_by_other),
