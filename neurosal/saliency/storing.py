@@ -71,12 +71,13 @@ class Storage:
         part = self.path.with_name(f"{self.path.name}.part")
         maps = np.lib.format.open_memmap(part, mode="w+", dtype=kind, shape=shape)
         maps[...] = np.nan
+        whole = False
         try:
             yield maps
-        except BaseException:
-            if not np.isfinite(maps[0]).any():
+            whole = True
+        finally:
+            if not whole and not np.isfinite(maps[0]).any():
                 part.unlink()  # Nothing is done yet.
-            raise
         maps.flush()
         del maps
         part.replace(self.path)
