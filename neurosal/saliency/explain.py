@@ -207,6 +207,9 @@ def _name_groups(arguments: dict, windows: Windows) -> None:
 
 def _order_background(arguments: dict, windows: Windows) -> None:
     """Put a labelled background's regions in the samples' order, also a base method's."""
-    for own in (arguments, arguments.get("base_arguments") or {}):
+    base = arguments.get("base_arguments")
+    if isinstance(base, dict):
+        arguments["base_arguments"] = base = dict(base)  # The caller's own stays as it is.
+    for own in (arguments, base):
         if isinstance(own, dict) and isinstance(own.get("background"), xr.DataArray):
             own["background"] = in_order("background", own["background"], windows)

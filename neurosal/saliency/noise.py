@@ -8,13 +8,12 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-import xarray as xr
 
 from neurosal.errors import ArgumentError, DataError, check_number
 from neurosal.saliency.batching import passes
 from neurosal.saliency.gradients import Attribution, input_gradient
 from neurosal.saliency.scores import Score
-from neurosal.saliency.windows import DIMS, as_numpy, check_numbers, native_floats
+from neurosal.saliency.windows import as_numpy, check_numbers, native_floats
 
 
 def smoothgrad(
@@ -166,8 +165,9 @@ def expected_gradients(
     n_samples : int
         Points drawn for each sample.
     background : array-like or None
-        Samples (K, T, N) to draw baselines from, a DataArray's dimensions in any order; None: the
-        one baseline, which also stands for a sample's trailing steps that are NaN in every region.
+        Samples (K, T, N) to draw baselines from; ``explain`` puts a DataArray in the order of
+        ``x``. None: the one baseline, which also stands for a sample's trailing steps that are NaN
+        in every region.
 
     Returns
     -------
@@ -318,16 +318,9 @@ def _checked_background(background: object, x: torch.Tensor) -> torch.Tensor:
 
 
 def _background_values(background: object) -> np.ndarray:
-    """Take a background as an array, a labelled one by the names of its dimensions."""
+    """Take a background as an array."""
     if isinstance(background, torch.Tensor):
         return as_numpy(background)
-    if isinstance(background, xr.DataArray):
-        if set(background.dims) != set(DIMS):
-            raise ArgumentError(
-                f"background must have the dimensions {DIMS}. Got {background.dims}; rename or "
-                "expand_dims."
-            )
-        return background.transpose(*DIMS).values
     try:
         return np.asarray(background)
     except (ValueError, RuntimeError) as error:

@@ -87,6 +87,10 @@ def test_a_labelled_background_is_put_in_the_order_of_x():
     plain = ask(LABELLED, background=BASE, **asked)
     moved = background.isel(region=[2, 0, 1]).transpose("region", "time", "sample")
     np.testing.assert_array_equal(ask(LABELLED, background=moved, **asked), plain)
+    base = {"background": moved, "n_samples": 2}
+    rescaled = {"method": "temporal_rescaling", "base": "expected_gradients"}
+    ask(LABELLED, base_arguments=base, **rescaled)
+    assert base["background"] is moved
     with pytest.raises(ArgumentError, match="background must have the regions of x"):
         ask(LABELLED, background=background.assign_coords(region=["a", "b", "d"]), **asked)
 
