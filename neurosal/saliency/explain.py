@@ -68,7 +68,8 @@ def explain(
         memory. It is halved when the memory does not suffice.
     seed : int
         A whole number, for methods that draw noise. A sample's noise depends on the seed and its
-        values alone. A module that draws by itself draws the same again.
+        values alone, and moves with its regions. A module that draws by itself draws the same
+        again.
     out : path or None
         A ``.npy`` file for maps larger than the memory; the result then reads from it. They are
         written to ``<out>.part`` as they are made, which gets its name at the end, and stays if an

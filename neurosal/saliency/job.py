@@ -17,7 +17,7 @@ from neurosal.saliency.methods import Method
 from neurosal.saliency.network import Network
 from neurosal.saliency.recorded import recorded
 from neurosal.saliency.scores import Score
-from neurosal.saliency.windows import DIMS, Windows, all_finite, as_numpy, seeds_of
+from neurosal.saliency.windows import DIMS, Windows, all_finite, as_numpy, chances_of
 
 PASSES = 8
 """Passes through the network from one batch of finished maps to the next, where there are more."""
@@ -164,6 +164,8 @@ class Job:
         here, valid = slice(start, stop), None
         if lengths is not None:
             valid = torch.arange(x.shape[1], device=x.device) < lengths[:, None]
+        random = self.method.random
+        seeds, ranks = chances_of(x, lengths, seed=self.seed) if random else ((), None)
         score = Score(
             network,
             self._targets(x, lengths, here),
@@ -172,7 +174,8 @@ class Job:
             output=self.output,
             at=self.at,
             rows=rows,
-            seeds=seeds_of(x, lengths, seed=self.seed) if self.method.random else (),
+            seeds=seeds,
+            ranks=ranks,
             count=self.count,
             highest=-1 if isinstance(self.labels, str) else int(self.labels.max()),
         )

@@ -1,7 +1,8 @@
 """Gradients averaged over chance: noise on the sample, or chance baselines.
 
 Noise is drawn on the CPU from one generator per sample, so that a map depends on its sample and the
-seed alone: not on the batch, the device, the other samples or the program's random state.
+seed alone: not on the batch, the device, the other samples, the order of the regions or the
+program's random state.
 """
 
 from collections.abc import Iterator
@@ -270,7 +271,9 @@ def _normal(score: Score, x: torch.Tensor, generators: list[torch.Generator]) ->
     ends = score.valid(x).sum(1).tolist()
     for drawn, end, generator in zip(noise, ends, generators, strict=True):
         drawn[:end].normal_(generator=generator)
-    return noise
+    if score.ranks is None:
+        return noise
+    return noise.gather(2, score.ranks[:, None].expand(noise.shape))
 
 
 def _draw_baselines(

@@ -40,6 +40,8 @@ class Score:
         The most samples the network is given at once.
     seeds : tuple of int
         One random seed per sample.
+    ranks : torch.Tensor or None
+        The place of each region among a sample's drawn numbers (B, N); None: as they stand.
     count : collections.Counter
         Samples sent through the network, ``forward`` and ``backward``.
     tick : callable
@@ -65,6 +67,7 @@ class Score:
     at: str | int = "end"
     rows: int = 1024
     seeds: tuple[int, ...] = ()
+    ranks: torch.Tensor | None = None
     count: Counter = field(default_factory=Counter)
     tick: Callable[[], None] = lambda: None
     highest: int = -1
@@ -144,6 +147,7 @@ class Score:
             baseline=baseline,
             lengths=None if self.lengths is None else self.lengths[rows],
             seeds=tuple(self.seeds[i] for i in rows.tolist()) if self.seeds else (),
+            ranks=None if self.ranks is None else self.ranks[rows.cpu()],
         )
 
     def valid(self, x: torch.Tensor) -> torch.Tensor:

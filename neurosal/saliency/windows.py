@@ -263,10 +263,13 @@ def all_finite(values: np.ndarray | torch.Tensor) -> bool:
         return bool(np.isfinite(float(values.sum())))
 
 
-def seeds_of(x: torch.Tensor, lengths: torch.Tensor | None, *, seed: int) -> tuple[int, ...]:
-    """One random seed for each sample, made of its values and ``seed``.
+def chances_of(
+    x: torch.Tensor, lengths: torch.Tensor | None, *, seed: int
+) -> tuple[tuple[int, ...], torch.Tensor]:
+    """Make of each sample's values and ``seed`` what its noise is drawn from.
 
-    So a sample has the same noise in whatever order, batch or company it comes.
+    So a sample has the same noise in whatever order, batch or company it comes, and so has a
+    region, unless another one has just the same values.
 
     Parameters
     ----------
@@ -279,23 +282,27 @@ def seeds_of(x: torch.Tensor, lengths: torch.Tensor | None, *, seed: int) -> tup
 
     Returns
     -------
-    tuple of int
-        Seeds (B,).
+    seeds : tuple of int
+        Random seeds (B,), which do not change with the order of the regions.
+    ranks : torch.Tensor
+        (B, N) the place of each region among the drawn numbers.
 
     Examples
     --------
-    >>> seeds = seeds_of(torch.eye(2).expand(2, 2, 2), None, seed=0)
-    >>> seeds[0] == seeds[1]
-    True
+    >>> x = torch.tensor([[[1.0, 2.0]], [[2.0, 1.0]]])
+    >>> seeds, ranks = chances_of(x, None, seed=0)
+    >>> seeds[0] == seeds[1], ranks.tolist()
+    (True, [[1, 0], [0, 1]])
     """
-    rows = as_numpy(x)
     ends = [x.shape[1]] * len(x) if lengths is None else lengths.tolist()
-    return tuple(
-        int.from_bytes(
-            blake2b(row[:end].tobytes() + str(seed).encode(), digest_size=7).digest(), "little"
-        )
-        for row, end in zip(rows, ends, strict=True)
-    )
+    seeds, ranks = [], np.empty((len(x), x.shape[2]), dtype=np.int64)
+    for regions, end, rank in zip(as_numpy(x.transpose(1, 2)), ends, ranks, strict=True):
+        regions = np.ascontiguousarray(regions[:, :end])
+        order = np.argsort(regions.view(f"V{regions[0].nbytes}")[:, 0], kind="stable")
+        rank[order] = np.arange(len(order))
+        digest = blake2b(regions[order].tobytes() + str(seed).encode(), digest_size=7).digest()
+        seeds.append(int.from_bytes(digest, "little"))
+    return tuple(seeds), torch.from_numpy(ranks)
 
 
 def as_numpy(x: torch.Tensor) -> np.ndarray:

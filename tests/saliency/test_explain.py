@@ -216,8 +216,6 @@ def test_permuting_regions_permutes_the_map(order):
     with torch.no_grad():
         permuted.lstm.weight_ih_l0.copy_(network.lstm.weight_ih_l0[:, order])
     for name in TOY:
-        if METHODS[name].random and name != "temporal_rescaling":
-            continue
         own = OWN.get(name, {})
         np.testing.assert_allclose(
             explain(permuted, X[:, :, order], method=name, target=1, **own),
