@@ -148,7 +148,7 @@ def read_json(path: Path) -> dict:
     neurosal.errors.DataError: Cannot read nowhere.json as JSON: ...
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
     except (ValueError, OSError, RecursionError) as error:
         raise DataError(f"Cannot read {path} as JSON: {error}. Correct the file.") from error
     if not isinstance(content, dict):
@@ -290,7 +290,7 @@ def read_confounds(
     """
     described = entities | {"desc": "confounds"}
     for suffix in _CONFOUNDS:
-        for path in inherited(folder, folder, described, suffix, "tsv"):
+        for path in list(inherited(folder, folder, described, suffix, "tsv"))[-1:]:
             table = _read_table(path)
             if len(table) != n_volumes:
                 raise DataError(
@@ -298,7 +298,7 @@ def read_confounds(
                     "confounds of this run, or move the file away."
                 )
             return table, ()
-    for path in inherited(folder, folder, entities, "motion", "tsv"):
+    for path in list(inherited(folder, folder, entities, "motion", "tsv"))[-1:]:
         table = _read_table(path)
         if len(table) == n_volumes:
             return table, ()

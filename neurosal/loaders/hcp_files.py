@@ -243,7 +243,7 @@ def ev_files(folder: Path) -> list[Path]:
     Returns
     -------
     list of pathlib.Path
-        By name, without ``Sync.txt``.
+        By name, without ``Sync.txt`` and hidden files.
 
     Raises
     ------
@@ -258,7 +258,7 @@ def ev_files(folder: Path) -> list[Path]:
     neurosal.errors.DataError: nowhere holds no event files (*.txt). ...
     """
     there = sorted(folder.glob("*.txt")) if os.path.isdir(folder) else []
-    files = [path for path in there if path.stem.lower() != "sync"]
+    files = [p for p in there if p.stem.lower() != "sync" and not p.name.startswith(".")]
     if not files:
         raise DataError(f"{folder} holds no event files (*.txt). Download the run's EVs folder.")
     return files
@@ -275,7 +275,8 @@ def read_ev(path: Path) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        Columns ``onset``, ``duration``, ``trial_type``; no row if the file is empty.
+        Columns ``onset``, ``duration``, ``trial_type``; no row if the file is empty, nor for an
+        event of weight 0, which FSL writes where there is none.
 
     Raises
     ------
@@ -296,7 +297,8 @@ def read_ev(path: Path) -> pd.DataFrame:
             f"{path} has {rows.shape[1]} columns where an event file has three: onset, "
             "duration, weight. Remove the file or correct it."
         )
-    table = pd.DataFrame(rows.reshape(-1, 3)[:, :2], columns=["onset", "duration"])
+    rows = rows.reshape(-1, 3)
+    table = pd.DataFrame(rows[rows[:, 2] != 0, :2], columns=["onset", "duration"])
     return table.assign(trial_type=path.stem)
 
 
@@ -353,7 +355,7 @@ def _read_columns(path: Path, names: list[str], n_volumes: int) -> pd.DataFrame:
 def _read_numbers(path: Path) -> np.ndarray:
     """Read a file of numbers only, as a table; an empty one has size 0."""
     try:
-        lines = [line.split() for line in path.read_text(encoding="utf-8").splitlines()]
+        lines = [line.split() for line in path.read_text(encoding="utf-8-sig").splitlines()]
         rows = np.array([line for line in lines if line], dtype=float)
     except (ValueError, OSError) as error:
         raise DataError(

@@ -167,7 +167,8 @@ def tidy_events(
     event_column : str
         The column that tells the events' types.
     keep : sequence of str
-        Further columns to keep (``response_time``); as numbers if all their values are.
+        Further columns to keep (``response_time``), with their names, so that none of them is
+        ``onset``, ``duration`` or ``trial_type``; as numbers if all their values are.
     run_length : float, optional
         Length of the run in seconds, to note events behind its end.
 
@@ -182,6 +183,8 @@ def tidy_events(
     ------
     DataError
         If a column is missing, an onset is no number, or a duration is negative or no number.
+    ArgumentError
+        If a column to keep has the name of one of the first three.
 
     Examples
     --------
@@ -193,7 +196,8 @@ def tidy_events(
     """
     _check_columns(table, source, event_column, keep)
     notes = [] if len(table) else [f"{source}: no event, so that the run gives no window"]
-    typed = table[event_column].notna()
+    types = table[event_column].astype(str).str.strip()
+    typed = table[event_column].notna() & (types != "")
     if not typed.all():
         count = f"{(~typed).sum()} of {len(table)}"
         notes.append(f"{source}: {count} rows dropped for want of a {event_column}")
@@ -203,7 +207,7 @@ def tidy_events(
     if untimed.any():
         notes.append(f"{source}: {untimed.sum()} events without a duration taken as 0 s long")
     events["duration"] = _numbers(table["duration"].fillna(0), source)
-    events["trial_type"] = table[event_column].astype(str)
+    events["trial_type"] = types[typed]
     for name in keep:
         events[name] = _as_numbers_if_all_are(table[name])
     _check_durations(events, source)
@@ -214,7 +218,13 @@ def tidy_events(
 def _check_columns(
     table: pd.DataFrame, source: str | Path, event_column: str, keep: Sequence[str]
 ) -> None:
-    """Say which of the columns is not there."""
+    """Say which of the columns is not there, or cannot be kept."""
+    for name in keep:
+        if name in ("onset", "duration", "trial_type"):
+            raise ArgumentError(
+                "keep must name columns other than onset, duration and trial_type, which events "
+                f"have anyway. Got {name!r}."
+            )
     wanted = ("onset", "duration", event_column, *keep)
     missing = [name for name in wanted if name not in table]
     if missing:

@@ -87,6 +87,13 @@ def test_what_lies_above_a_run_holds_for_it_and_what_is_nearer_wins(tmp_path):
     assert not is_hcp(root)
 
 
+def test_a_byte_order_mark_is_no_part_of_a_file(tmp_path):
+    image = write_raw(tmp_path, events="\ufeff" + EVENTS.replace("\n", "\r\n"))
+    image.with_name("sub-01_task-faces_bold.json").write_text('\ufeff{"RepetitionTime": 2.0}')
+    (run,) = find_bids_runs(tmp_path, task="faces")
+    assert (run.t_r, run.events.trial_type.tolist()) == (2.0, ["face", "house"])
+
+
 def test_header_is_the_last_resort(tmp_path):
     write_raw(tmp_path, "sub-01_task-faces_dir-LR_run-01", sidecar={"EchoTime": 0.03})
     (run,) = find_bids_runs(tmp_path, task="faces", subjects="sub-01")
@@ -205,6 +212,17 @@ def test_confounds_are_the_plain_table(tmp_path):
     path.write_text("\n".join(["trans_x_derivative1\tcsf", *rows[1:]]))
     with pytest.raises(DataError, match=r"timeseries.tsv has 11 rows but the image 12 volumes"):
         find_bids_runs(tmp_path, **where)
+
+
+def test_of_several_tables_of_confounds_the_run_s_own_is_taken(tmp_path):
+    for column, kind in (("csf", "desc-confounds_timeseries"), ("rot_x", "motion")):
+        for run in ("", "_run-02"):
+            image = write_raw(tmp_path / kind, f"sub-01_task-faces{run}")
+            rows = "\n".join([column, *[f"{len(run)}"] * N_VOLUMES])
+            (image.parent / f"sub-01_task-faces{run}_{kind}.tsv").write_text(rows)
+        first, second = find_bids_runs(tmp_path / kind, task="faces")
+        assert first.confounds[column].eq(0).all()
+        assert second.confounds[column].eq(7).all()
 
 
 def test_motion_table_of_another_length_is_not_used(tmp_path):

@@ -59,3 +59,19 @@ def test_types_may_come_from_any_column_and_others_be_kept():
     assert events.who.tolist() == ["B", "A"]
     with pytest.raises(DataError, match=r"no column 'kind', 'w'. Columns found: 'onset'.*'stim'"):
         tidy_events(table, "events.tsv", event_column="kind", keep=["w"])
+
+
+def test_a_kept_column_does_not_take_the_types_place():
+    table = pd.DataFrame(
+        {"onset": [5, 1], "duration": 2, "trial_type": ["1", "2"], "stim": [*"xy"]}
+    )
+    for name in ("trial_type", "onset", "duration"):
+        with pytest.raises(ArgumentError, match=f"keep .* other than onset.*Got '{name}'"):
+            tidy_events(table, "events.tsv", event_column="stim", keep=[name])
+
+
+def test_blanks_around_a_type_make_no_other_type():
+    table = pd.DataFrame({"onset": [5, 1, 9], "duration": 2, "trial_type": ["x ", "x", " "]})
+    events, notes = tidy_events(table, "events.tsv")
+    assert events.trial_type.tolist() == ["x", "x"]
+    assert notes == ("events.tsv: 1 of 3 rows dropped for want of a trial_type",)

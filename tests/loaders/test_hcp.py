@@ -71,6 +71,17 @@ def test_run_is_read_as_it_lies(tmp_path):
     assert not is_bids(tmp_path)
 
 
+def test_files_that_other_systems_leave_are_no_events(tmp_path):
+    folder = write_run(tmp_path) / "EVs"
+    (folder / "._rh.txt").write_bytes(b"\x00\x05\x16\x07\xb0")
+    (folder / "lf.txt").write_text("\ufeff5\t12\t1\r\n", newline="")
+    (folder / "rf.txt").write_text("0 0 0\n")
+    (run,) = find_hcp_runs(tmp_path, task="MOTOR", runs="LR")
+    assert run.events.query("trial_type == 'lf'")["onset"].tolist() == [5.0]
+    assert run.trial_types == ("error", "lf", "lh", "rf", "rh")
+    assert "error, rf" in run.notes[0]
+
+
 def _labelled(values):
     coords = {"time": 0.72 * np.arange(len(values))}
     return xr.DataArray(values, dims=("time", "region"), coords=coords)
