@@ -1,5 +1,6 @@
 """From runs to labelled windows: parcellate, clean and cut, in one call."""
 
+import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -7,9 +8,15 @@ from contextlib import contextmanager
 import xarray as xr
 
 from neurosal.errors import ArgumentError, DataError, check_one_of
-from neurosal.loaders.blocks import REST
+from neurosal.loaders.blocks import REST, find_blocks
 from neurosal.loaders.confounds import clean_series
-from neurosal.loaders.events import LABELS, concat_windows, default_window, make_windows
+from neurosal.loaders.events import (
+    LABELS,
+    check_lengths,
+    concat_windows,
+    default_window,
+    make_windows,
+)
 from neurosal.loaders.rest import measure_from_rest
 from neurosal.loaders.run_warnings import RunWarning, collected, warn_once
 from neurosal.loaders.runs import Run
@@ -98,15 +105,19 @@ def extract_windows(
     if not runs:
         raise ArgumentError("runs is empty: there is nothing to decode. Give at least one run.")
     check_one_of("label", label, LABELS)
-    window = window or default_window(runs, conditions, merge=merge)
+    check_lengths(1 if window is None else window, lag, merge)
+    if window is None:
+        window = default_window(runs, conditions, merge=merge)
     cut = {"window": window, "lag": lag, "conditions": conditions, "merge": merge, "label": label}
-    clean = {"high_pass": high_pass, "confounds": confounds, "scrub_mm": scrub_mm}
     parts, odd = [], _notes(runs) + _unplaced(runs, atlas)
     series = iterate_runs(runs, atlas, n_jobs=n_jobs, cache=cache, client=client, progress=verbose)
     try:
-        for run, found in zip(runs, series, strict=True):
+        _check_repetition_times([run for run in runs if find_blocks(run, conditions, merge=merge)])
+        with collected(odd):
+            nuisance = [_nuisance_of(run, confounds, scrub_mm) for run in runs]
+        for run, own, found in zip(runs, nuisance, series, strict=True):
             with collected(odd), _naming(run):
-                parts.append(_windows_of(found, run, clean, cut))
+                parts.append(_windows_of(found, run, own, high_pass, cut))
     finally:
         warn_once(odd, len(runs))
     parts = [part for part in parts if part.sizes["sample"]]
@@ -164,10 +175,28 @@ def _warn_without_windows(windows: xr.DataArray, conditions: Mapping | None) -> 
         )
 
 
-def _windows_of(series: xr.DataArray, run: Run, clean: dict, cut: dict) -> xr.DataArray:
+def _check_repetition_times(runs: list[Run]) -> None:
+    """Refuse runs whose windows could not be joined, before they are read."""
+    for run in runs[1:]:
+        if not math.isclose(run.t_r, runs[0].t_r, rel_tol=1e-6):
+            raise DataError(
+                f"The windows of {run.label} cannot join those of {runs[0].label}: t_r {run.t_r:g} "
+                f"and {runs[0].t_r:g} s. Give runs of one repetition time."
+            )
+
+
+def _nuisance_of(run: Run, confounds: str | Sequence[str] | None, scrub_mm: float | None) -> tuple:
+    """Find what to regress out of a run and which frames to keep, before it is read."""
+    with _naming(run):
+        return load_strategy(run, confounds, scrub_mm=scrub_mm)
+
+
+def _windows_of(
+    series: xr.DataArray, run: Run, nuisance: tuple, high_pass: float | None, cut: dict
+) -> xr.DataArray:
     """Clean a run's series and cut it into windows."""
-    confounds, kept = load_strategy(run, clean["confounds"], scrub_mm=clean["scrub_mm"])
-    options = {"t_r": run.t_r, "high_pass": clean["high_pass"], "sample_mask": kept}
+    confounds, kept = nuisance
+    options = {"t_r": run.t_r, "high_pass": high_pass, "sample_mask": kept}
     series = clean_series(series, confounds, name=run.label, **options)
     if cut["label"] == "task":
         series = measure_from_rest(series, run, lag=cut["lag"])

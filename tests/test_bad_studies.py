@@ -22,7 +22,7 @@ from bad_cases import (
 )
 
 import neurosal
-from neurosal.errors import DataError
+from neurosal.errors import DataError, NeurosalError
 from neurosal.labelled import load_array, save_array
 from neurosal.loaders import clean_series
 from neurosal.loaders.store import open_windows, save_windows
@@ -96,6 +96,28 @@ def test_conditions_without_a_window_are_told(tmp_path, rng):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         neurosal.extract_windows(runs, atlas, conditions={"fäce": ["fäce"], "rest": []}, window=4.0)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"confounds": ["rmsd"]}, "sub-02 task-faces: no confounds"),
+        ({"scrub_mm": 0.5}, "sub-02 task-faces: no confounds"),
+        ({"conditions": {"x": ["x"]}}, "the trial type 'x', which sub-01 task-faces does not have"),
+        ({"lag": -1}, "lag must be a number of seconds"),
+        ({"merge": "8", "window": None}, "merge must be a number of seconds"),
+        ({"window": 0}, "window must be a number of seconds"),
+        ({"t_r": 1.0}, r"sub-02 task-faces cannot join those of sub-01 .*: t_r 1 and 2 s"),
+    ],
+)  # fmt: skip
+def test_what_the_last_run_lacks_is_told_before_the_first_is_read(tmp_path, rng, options, words):
+    root = write_bids(tmp_path, rng, subjects=("01", "02"))
+    first, last = neurosal.find_bids_runs(root, task="faces")
+    first = replace(first, confounds=pd.DataFrame({"rmsd": np.zeros(60)}))
+    options = {"window": 8.0} | options
+    last = replace(last, t_r=options.pop("t_r", last.t_r))
+    with pytest.raises(NeurosalError, match=words):
+        neurosal.extract_windows([first, last], "no atlas", **options)
 
 
 # --------------------------------------------------------------------------------------- the atlas

@@ -127,7 +127,7 @@ def make_windows(
     >>> windows.condition.values, windows.onset.values
     (array(['stimulus', 'rest', 'stimulus'], dtype='<U8'), array([ 0.,  4., 20.]))
     """
-    _check_lengths(window, lag, merge)
+    check_lengths(window, lag, merge)
     check_one_of("label", label, LABELS)
     _check_share(max_scrubbed)
     start = _check_series(series, run)
@@ -217,8 +217,23 @@ def concat_windows(windows: Sequence[xr.DataArray]) -> xr.DataArray:
     return out
 
 
-def _check_lengths(window: float, lag: float, merge: float | None) -> None:
-    """Refuse lengths in seconds that are no positive (or, but for the window, zero) numbers."""
+def check_lengths(window: float, lag: float, merge: float | None) -> None:
+    """Refuse lengths in seconds that are no positive (or, but for the window, zero) numbers.
+
+    Parameters
+    ----------
+    window, lag, merge
+        As :func:`make_windows` takes them.
+
+    Raises
+    ------
+    ArgumentError
+        If one of them is no such number.
+
+    Examples
+    --------
+    >>> check_lengths(12.0, 5.0, None)
+    """
     given = {"window": window, "lag": lag} | ({} if merge is None else {"merge": merge})
     for name, value in given.items():
         number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
