@@ -29,6 +29,7 @@ from neurosal.loaders.journal import (
 DIMS = ("sample", "time", "region")
 LOCK, DATA, MARK = ".lock", "data.zarr", "neurosal_windows"
 INSTALL = {"zarr": '"zarr>=3.1.6"', "dask": '"dask[array]"', "filelock": "filelock"}
+SETTINGS = ("t_r", "window", "lag", "merge", "label", "cleaned", "measured_from")
 _DAMAGE = (OSError, ValueError, KeyError, TypeError, RuntimeError, MemoryError)
 
 
@@ -41,8 +42,9 @@ def save_windows(
 ) -> Path:
     """Store windows run by run; a run that is there already is skipped.
 
-    Only the run at hand is in memory. The work may be interrupted at any time, by whatever means,
-    and called again: it goes on after the last run that was stored as a whole.
+    Only the run at hand is in memory. A run that is there, but was made in another way (another
+    atlas, window, lag, cleaning, ...), is refused. The work may be interrupted at any time, by
+    whatever means, and called again: it goes on after the last run that was stored as a whole.
 
     Parameters
     ----------
@@ -65,8 +67,9 @@ def save_windows(
     Raises
     ------
     DataError
-        If the windows do not fit each other or the store, the folder holds something else or
-        cannot be written, or another process is writing to it.
+        If the windows do not fit each other or the store, a run is stored that was made in another
+        way, the folder holds something else or cannot be written, or another process is writing
+        to it.
     ArgumentError
         If an array is not the windows of one run, or Zarr is not installed.
 
@@ -210,7 +213,12 @@ class _Store:
     def __init__(self, zarr: ModuleType, path: Path, chunk: int, dtype: str | None):
         self.zarr, self.path, self.chunk, self.dtype = zarr, path, chunk, dtype
         entries = read_journal(path, repair=True)
-        self.known = {tuple(entry["run"]) for entry in entries if entry["run"]}
+        starts = [0, *(entry["stop"] for entry in entries)]
+        self.known = {
+            tuple(entry["run"]): (entry["attrs"], entry["stop"] - start)
+            for entry, start in zip(entries, starts, strict=False)
+            if entry["run"]
+        }
         self.empty = [entry["attrs"] for entry in entries if not entry["run"]]
         self.length = entries[-1]["stop"] if entries else 0
         self.sample = open_windows(path)[:1].load() if self.length else None
@@ -226,6 +234,8 @@ class _Store:
         """Store the windows of one run, unless they are there."""
         name = _run_of(windows)
         attrs = plain_attributes(windows.attrs)
+        if name in self.known:
+            self._check_same(name, attrs, windows)
         if name in self.known or (name is None and attrs in self.empty):
             return
         if name is None:
@@ -233,9 +243,26 @@ class _Store:
         else:
             windows = windows.transpose(*DIMS)
             self._append(windows.astype(self.dtype) if self.dtype else windows)
-            self.known.add(name)
+            self.known[name] = attrs, windows.sizes["sample"]
         with _reported(self.path):
             add_line(self.path, name, self.length, attrs)
+
+    def _check_same(self, name: tuple, attrs: dict, windows: xr.DataArray) -> None:
+        """Refuse the windows of a run that is stored, but was made in another way."""
+        before, n_samples = self.known[name]
+        told = [
+            f"{key} {before.get(key)!r} in the store, not {attrs.get(key)!r}"
+            for key in SETTINGS
+            if before.get(key) != attrs.get(key)
+        ]
+        if n_samples != windows.sizes["sample"]:
+            told.append(f"{n_samples} windows in the store, not {windows.sizes['sample']}")
+        if told:
+            raise DataError(
+                f"{self.path} holds {name} as it was made in another way: {'; '.join(told)}. Give "
+                "another folder, or remove this one."
+            )
+        concat_windows([self.sample, windows.transpose(*DIMS)[:1]])
 
     def _append(self, windows: xr.DataArray) -> None:
         """Add samples after the last; counts of each region become their least over the runs."""

@@ -84,6 +84,23 @@ def test_a_run_that_is_stored_is_not_written_again(parts, path):
     xr.testing.assert_identical(open_windows(path).load(), concat_windows(parts))
 
 
+@pytest.mark.parametrize(
+    ("other", "told"),
+    [
+        (make_part(1, 4, cleaned={"high_pass": None}), "cleaned {'high_pass': 0.01} .* not {'hi"),
+        (make_part(1, 3, cleaned={"high_pass": 0.01}), "4 windows .* not 3"),
+        (make_part(1, 4, t_r=1.0, cleaned={"high_pass": 0.01}), "t_r 2.0 .* not 1.0"),
+    ],
+)
+def test_a_run_that_is_stored_in_another_way_is_not_taken_for_it(path, other, told):
+    part = make_part(1, 4, cleaned={"high_pass": 0.01})
+    save_windows([part, part.assign_attrs(source="moved/1.nii.gz")], path)
+    with pytest.raises(DataError, match=f"101.*{told}.*Give another folder"):
+        save_windows([other], path)
+    with pytest.raises(DataError, match=r"101.*region labels differ"):
+        save_windows([part.assign_coords(region=["V1", "V2", "FFA"])], path)
+
+
 def test_opening_reads_values_only_when_asked(parts, path):
     save_windows(parts, path, chunk=4)
     opened = open_windows(path)
