@@ -206,7 +206,7 @@ def tidy_events(
     untimed = table["duration"].isna()
     if untimed.any():
         notes.append(f"{source}: {untimed.sum()} events without a duration taken as 0 s long")
-    events["duration"] = _numbers(table["duration"].fillna(0), source)
+    events["duration"] = _numbers(table["duration"].astype(object).mask(untimed, 0), source)
     events["trial_type"] = types[typed]
     for name in keep:
         events[name] = _as_numbers_if_all_are(table[name])

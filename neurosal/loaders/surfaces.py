@@ -9,6 +9,7 @@
 (3, 720.0)
 """
 
+import os
 import re
 from pathlib import Path
 from xml.parsers.expat import ExpatError
@@ -57,6 +58,12 @@ def read_frames(img: str | Path | dict) -> tuple[int, float | None]:
         ...
     neurosal.errors.DataError: Cannot read nowhere.dtseries.nii as a CIFTI file: ...
     """
+    for path in img.values() if isinstance(img, dict) else [img]:
+        if os.path.islink(path) and not os.path.exists(path):
+            raise DataError(
+                f"{path} is a link to a file that is not there. Get the file (datalad get), or "
+                "copy it to its place."
+            )
     if isinstance(img, dict):
         sides = {path: _read_gifti(Path(path)) for path in img.values()}
         if len(set(sides.values())) > 1:

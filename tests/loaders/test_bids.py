@@ -144,6 +144,22 @@ def test_event_tables_that_cannot_be_used_are_named(tmp_path, events, message):
         find_bids_runs(tmp_path, task="faces")
 
 
+def test_a_link_without_its_file_is_told_as_such(tmp_path):
+    image = write_raw(tmp_path)
+    image.unlink()
+    image.symlink_to("../../.git/annex/objects/nowhere")
+    with pytest.raises(DataError, match=r"faces_bold.nii.gz is a link to .*not there.*datalad get"):
+        find_bids_runs(tmp_path, task="faces")
+
+
+def test_events_without_a_duration_raise_no_warning(tmp_path):
+    write_raw(tmp_path, events="onset\tduration\ttrial_type\n0\tn/a\tx\n4\t2\tx\n")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        (run,) = find_bids_runs(tmp_path, task="faces")
+    assert run.events["duration"].tolist() == [0, 2]
+
+
 def test_event_tables_are_sorted_and_their_gaps_noted(tmp_path):
     rows = "9\t1\t2\n-3\t1\t1\n4\tn/a\t1\n5\t1\tn/a\n"
     write_raw(
