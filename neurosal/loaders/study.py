@@ -216,7 +216,8 @@ class Ledger:
         StudyInspection
             The tables; problems with the worst first.
         """
-        problems = pd.DataFrame(self.problems, columns=list(_PROBLEMS)).fillna("")
+        rows = [dict.fromkeys(_PROBLEMS, "") | row for row in self.problems]
+        problems = pd.DataFrame(rows, columns=list(_PROBLEMS))
         rank = problems["severity"].map(SEVERITIES.index) if len(problems) else []
         order = np.argsort(np.asarray(rank, dtype=int), kind="stable")
         return StudyInspection(

@@ -2,6 +2,7 @@
 
 import json
 import os
+import warnings
 from pathlib import Path
 
 import nibabel
@@ -183,7 +184,9 @@ def test_every_broken_bids_file_is_told_and_the_rest_is_read(tmp_path):
     assert found.spaces["images"].tolist() == [8]
     with pytest.raises(DataError):
         find_bids_runs(tmp_path, task="faces")
-    named = inspect_study(tmp_path, task="rest", event_column="kind")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        named = inspect_study(tmp_path, task="rest", event_column="kind")
     assert named.problems["problem"].tolist() == ["task without events"]
     named = inspect_study(tmp_path, task="faces", event_column="kind")
     assert "no column 'kind'. Columns found: 'onset', 'duration', 'trial_type'" in named.to_text()
