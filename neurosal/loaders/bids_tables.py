@@ -77,7 +77,7 @@ def repetition_time(
     t_r : float
         Seconds.
     notes : tuple of str
-        Where it is from, if that is worth knowing.
+        Where it is from, if that is worth knowing, and where slice timing moved the volumes.
 
     Raises
     ------
@@ -102,9 +102,20 @@ def repetition_time(
             )
         return _check_t_r(header, image, "The header"), ("repetition time from the header",)
     t_r = _check_t_r(merged["RepetitionTime"], source, "RepetitionTime")
+    notes = _late_volumes(merged.get("StartTime"))
     if header is not None and abs(header - t_r) > 0.01 * t_r:
-        return t_r, (f"repetition time {t_r:g} s by {source.name}, not {header:g} s as the header",)
-    return t_r, ()
+        notes += (f"repetition time {t_r:g} s by {source.name}, not {header:g} s as the header",)
+    return t_r, notes
+
+
+def _late_volumes(start: object) -> tuple[str, ...]:
+    """Note that slice timing moved the volumes, as fMRIPrep's does by half a repetition."""
+    if not isinstance(start, int | float) or not 0 < start < LONGEST_T_R:
+        return ()
+    return (
+        f"slice timing moved its volumes to {start:g} s (StartTime) after the times that windows "
+        "count by: take a lag shorter by as much",
+    )
 
 
 def _check_t_r(value: object, source: Path, what: str) -> float:

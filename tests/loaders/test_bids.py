@@ -100,6 +100,18 @@ def test_header_is_the_last_resort(tmp_path):
     assert (run.t_r, run.notes, run.run) == (2.0, ("repetition time from the header",), "LR-01")
 
 
+def test_volumes_moved_by_slice_timing_are_noted(tmp_path):
+    write_raw(tmp_path)
+    sidecar = write_preprocessed(tmp_path).with_name(
+        "sub-01_task-faces_space-MNI_desc-preproc_bold.json"
+    )
+    for start, n_notes in ((0.975, 1), (0, 0), ("n/a", 0)):
+        sidecar.write_text(json.dumps({"RepetitionTime": 2.0, "StartTime": start}))
+        (run,) = find_bids_runs(tmp_path, task="faces", derivatives="derivatives/fmriprep")
+        assert len(run.notes) == n_notes
+        assert n_notes == 0 or "0.975 s (StartTime)" in run.notes[0]
+
+
 @pytest.mark.parametrize(("t_r", "n_notes"), [(2.01, 0), (2.05, 1)])
 def test_sidecar_and_header_may_differ_by_a_hundredth(tmp_path, t_r, n_notes):
     write_raw(tmp_path, t_r=t_r, sidecar={"RepetitionTime": 2.0})
