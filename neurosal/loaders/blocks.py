@@ -14,8 +14,10 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+import pandas as pd
+
 from neurosal.errors import ArgumentError, DataError
-from neurosal.loaders.runs import Run, shorten
+from neurosal.loaders.runs import Run, events_of, shorten, type_name
 
 REST = "rest"
 TOLERANCE = 1e-6  # seconds by which two times may differ and still be the same
@@ -56,6 +58,8 @@ def find_blocks(
     ------
     ArgumentError
         If a condition names a trial type that the task does not have, or that another has.
+    DataError
+        If the run's events cannot be used.
 
     Examples
     --------
@@ -64,9 +68,11 @@ def find_blocks(
     >>> find_blocks(Run("x.nii", events, 2.0, subject="1", task="t"), {"both": ["a", "b"]}, merge=1)
     [Block(condition='both', onset=0.0, end=5.0)]
     """
-    name_of, gaps_wanted = _resolve_conditions(run, conditions)
+    events = events_of(run)
+    known = list(dict.fromkeys([*events["trial_type"], *map(type_name, run.trial_types)]))
+    name_of, gaps_wanted = _resolve_conditions(run, conditions, known)
     blocks: list[Block] = []
-    for event in run.events.sort_values("onset", kind="stable").itertuples():
+    for event in events.itertuples():
         if event.trial_type not in name_of:
             continue
         name, onset = name_of[event.trial_type], float(event.onset)
@@ -78,7 +84,7 @@ def find_blocks(
         else:
             blocks.append(Block(name, onset, end))
     if gaps_wanted:
-        gaps = _gaps(run, blocks, shortest_gap)
+        gaps = _gaps(events, blocks, shortest_gap)
         blocks = sorted([*blocks, *gaps], key=lambda block: block.onset)
     return blocks
 
@@ -156,7 +162,7 @@ def parse_conditions(words: Iterable[str]) -> dict[str, list[str]]:
     {'stimulus': ['face', 'house'], 'scene': ['scene'], 'rest': []}
     """
     conditions: dict[str, list[str]] = {}
-    for word in words:
+    for word in [words] if isinstance(words, str) else words:
         name, equals, listed = (part.strip() for part in word.partition("="))
         types = [part.strip() for part in listed.split(",")] if equals else [name]
         if not name or not all(types):
@@ -170,17 +176,24 @@ def parse_conditions(words: Iterable[str]) -> dict[str, list[str]]:
     return conditions
 
 
-def _resolve_conditions(run: Run, conditions: Mapping | None) -> tuple[dict[str, str], bool]:
+def _resolve_conditions(
+    run: Run, conditions: Mapping | None, known: list[str]
+) -> tuple[dict[str, str], bool]:
     """Trial type to the name of its condition, and whether rest means the gaps."""
-    known = list(dict.fromkeys([*run.events["trial_type"], *run.trial_types]))
     if conditions is None:
         return {name: name for name in known}, False
+    if not isinstance(conditions, Mapping):
+        raise ArgumentError(
+            "conditions must be a dict of a name each to the trial types it pools, such as "
+            f"{{'face': ['face']}}. Got {conditions!r}."
+        )
     if not conditions:
         raise ArgumentError("conditions must name at least one condition. Got an empty dict.")
     name_of: dict[str, str] = {}
     gaps_wanted = False
     for name, types in conditions.items():
-        types = [types] if isinstance(types, str) else list(types or ())
+        types = [types] if isinstance(types, str | int | float) else list(types or ())
+        types = [type_name(kind) for kind in types]
         if not types and name == REST:
             gaps_wanted = REST not in known
             types = [] if gaps_wanted else [REST]
@@ -206,10 +219,10 @@ def _check_types(run: Run, name: str, types: list, known: list, taken: Mapping) 
             )
 
 
-def _gaps(run: Run, blocks: Iterable[Block], window: float) -> list[Block]:
+def _gaps(events: pd.DataFrame, blocks: Iterable[Block], window: float) -> list[Block]:
     """Stretches of at least ``window`` s between events, none inside a joined block."""
-    onsets = run.events["onset"]
-    spans = list(zip(onsets, onsets + run.events["duration"], strict=True))
+    onsets = events["onset"]
+    spans = list(zip(onsets, onsets + events["duration"], strict=True))
     spans += [(block.onset, block.end) for block in blocks]
     gaps, reached = [], None
     for onset, end in sorted(spans):

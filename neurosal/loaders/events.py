@@ -194,7 +194,7 @@ def concat_windows(windows: Sequence[xr.DataArray]) -> xr.DataArray:
     >>> concat_windows([one, one]).sizes["sample"]
     2
     """
-    windows = list(windows)
+    windows = [windows] if isinstance(windows, xr.DataArray) else list(windows)
     if not windows:
         raise ArgumentError("windows must hold at least one array of windows. Got none.")
     first = windows[0]

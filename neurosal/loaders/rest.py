@@ -12,7 +12,7 @@ import xarray as xr
 
 from neurosal.errors import DataError
 from neurosal.loaders.run_warnings import RunWarning
-from neurosal.loaders.runs import Run
+from neurosal.loaders.runs import Run, events_of
 
 RESTING = ("rest", "fixation", "fix", "baseline")  # trial types that are no task
 SHORTEST = 10.0  # seconds of rest that a run must have to be measured from it
@@ -45,7 +45,7 @@ def rest_frames(run: Run, times: np.ndarray, *, lag: float = 5.0) -> np.ndarray:
     [True, True, False, False, False, True, True]
     """
     resting = np.ones(len(times), dtype=bool)
-    for event in run.events.itertuples():
+    for event in events_of(run).itertuples():
         if event.trial_type.lower() not in RESTING:
             faded = event.onset + event.duration + lag + _FADING
             resting &= (times < event.onset) | (times >= faded)

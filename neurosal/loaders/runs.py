@@ -196,7 +196,7 @@ def tidy_events(
     """
     _check_columns(table, source, event_column, keep)
     notes = [] if len(table) else [f"{source}: no event, so that the run gives no window"]
-    types = table[event_column].astype(str).str.strip()
+    types = table[event_column].map(type_name).astype(str)
     typed = table[event_column].notna() & (types != "")
     if not typed.all():
         count = f"{(~typed).sum()} of {len(table)}"
@@ -213,6 +213,60 @@ def tidy_events(
     _check_durations(events, source)
     notes += _odd_times(events, source, run_length)
     return events.sort_values("onset", kind="stable", ignore_index=True), tuple(notes)
+
+
+def type_name(kind: object) -> str:
+    """Write the type of an event as text.
+
+    Parameters
+    ----------
+    kind : str or number
+        As a table has it, or as one asks for it.
+
+    Returns
+    -------
+    str
+        Without blanks around it; a whole number without its ``.0``.
+
+    Examples
+    --------
+    >>> type_name(" face"), type_name(2), type_name(2.0)
+    ('face', '2', '2')
+    """
+    whole = isinstance(kind, float) and kind.is_integer()
+    return str(int(kind) if whole else kind).strip()
+
+
+def events_of(run: Run) -> pd.DataFrame:
+    """Give the events of a run in order, wherever the run is from.
+
+    Parameters
+    ----------
+    run : Run
+        Its ``events`` may be a table of one's own.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``onset``, ``duration``, ``trial_type``, as :func:`tidy_events` has them.
+
+    Raises
+    ------
+    DataError
+        If they cannot be used.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"onset": [9, 1], "duration": 2, "trial_type": [2, 1]})
+    >>> events_of(Run("x.nii", table, 2.0, subject="01", task="t"))["trial_type"].tolist()
+    ['1', '2']
+    """
+    if not isinstance(run.events, pd.DataFrame):
+        raise DataError(
+            f"{run.label}: events must be a table (pandas.DataFrame) with the columns onset, "
+            f"duration and trial_type. Got {run.events!r}."
+        )
+    return tidy_events(run.events, f"The table of events of {run.label}")[0]
 
 
 def _check_columns(

@@ -7,7 +7,8 @@ import xarray as xr
 
 from neurosal.errors import ArgumentError, DataError
 from neurosal.loaders.blocks import default_window, find_blocks
-from neurosal.loaders.events import make_windows
+from neurosal.loaders.events import concat_windows, make_windows, parse_conditions
+from neurosal.loaders.rest import rest_frames
 from neurosal.loaders.runs import Run, tidy_events
 
 
@@ -75,3 +76,47 @@ def test_blanks_around_a_type_make_no_other_type():
     events, notes = tidy_events(table, "events.tsv")
     assert events.trial_type.tolist() == ["x", "x"]
     assert notes == ("events.tsv: 1 of 3 rows dropped for want of a trial_type",)
+
+
+def of_events(**columns):
+    """A run whose events nobody has put in order."""
+    return Run("x.nii", pd.DataFrame(columns), 2.0, subject="01", task="t")
+
+
+def test_events_of_ones_own_are_put_in_order():
+    run = of_events(onset=["10", "4", 20], duration=["2", None, 2], trial_type=[1, 2, np.nan])
+    series = xr.DataArray(np.zeros((20, 1)), dims=("time", "region"))
+    for conditions in (None, {"1": [1], "2": [2.0]}, {"1": "1", "2": ["2"]}):
+        windows = make_windows(series, run, window=4, lag=0, conditions=conditions)
+        assert windows.onset.values.tolist() == [4, 10]
+    assert windows.condition.values.tolist() == ["2", "1"]
+    assert default_window([of_events(onset=[1, 9], duration=[2, 4], trial_type=[1, 2])], {"b": 2})
+    assert rest_frames(run, np.arange(0.0, 24, 2), lag=0).sum() == 7
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"onset": [1], "trial_type": ["a"]}, "events of sub-01 task-t has no column 'duration'"),
+        (
+            {"onset": [np.nan], "duration": 1, "trial_type": ["a"]},
+            "sub-01 task-t: column 'onset' holds .*nan",
+        ),
+        ({"onset": [1], "duration": -1, "trial_type": ["a"]}, "negative duration"),
+    ],
+)
+def test_events_of_ones_own_that_cannot_be_used_are_named(columns, message):
+    with pytest.raises(DataError, match=message):
+        find_blocks(of_events(**columns))
+
+
+def test_what_is_no_table_and_no_mapping_is_named():
+    with pytest.raises(DataError, match=r"sub-01 task-t: events must be a table .*Got 'e.tsv'"):
+        find_blocks(Run("x.nii", "e.tsv", 2.0, subject="01", task="t"))
+    run = of_events(onset=[1], duration=[2], trial_type=["a"])
+    for conditions in (["a"], "a"):
+        with pytest.raises(ArgumentError, match=r"conditions must be a dict .*Got .*'a'"):
+            find_blocks(run, conditions)
+    assert parse_conditions("face") == {"face": ["face"]}
+    windows = make_windows(xr.DataArray(np.zeros((9, 1)), dims=("time", "region")), run, window=2)
+    assert concat_windows(windows).sizes["sample"] == 1
