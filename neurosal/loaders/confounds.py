@@ -10,7 +10,7 @@ import pandas as pd
 import xarray as xr
 from nilearn.signal import clean, create_cosine_drift
 
-from neurosal.errors import ArgumentError, DataError, check_one_of
+from neurosal.errors import ArgumentError, DataError, check_number, check_one_of
 from neurosal.loaders.run_warnings import RunWarning
 from neurosal.loaders.runs import DISPLACEMENTS, Run, shorten
 from neurosal.loaders.scrub import as_mask, fill_scrubbed
@@ -219,19 +219,24 @@ def _as_table(confounds: object) -> pd.DataFrame | None:
         return None if confounds.confounds is None else select_motion(confounds.confounds)
     if confounds is None:
         return None
+    if isinstance(confounds, str):
+        raise ArgumentError(
+            "confounds must be a run, a table or an array, such as choose_confounds(run, 'motion') "
+            f"gives. Got {confounds!r}."
+        )
     table = pd.DataFrame(confounds)
     return table if table.shape[1] else None
 
 
 def _check_arguments(series: xr.DataArray, t_r: float | None, high_pass: float | None) -> None:
     """Refuse series and frequencies that cannot be."""
-    if series.dims != ("time", "region"):
-        raise DataError(f"series must have the dimensions ('time', 'region'). Got {series.dims}.")
+    dims = getattr(series, "dims", type(series).__name__)
+    if dims != ("time", "region"):
+        raise DataError(f"series must have the dimensions ('time', 'region'). Got {dims}.")
     if len(series) < 3:
         raise DataError(f"series has {len(series)} frames; cleaning needs 3 or more.")
-    if t_r is not None and not 0 < t_r < np.inf:
-        raise ArgumentError(f"t_r must be a number of seconds greater than 0. Got {t_r!r}.")
-    if high_pass is None:
+    check_number("t_r", t_r, above=0, optional=True)
+    if check_number("high_pass", high_pass, optional=True) is None:
         return
     if t_r is None:
         raise ArgumentError("high_pass needs t_r, the repetition time in seconds.")

@@ -167,6 +167,9 @@ def test_confounds_that_do_not_fit_are_refused(confounds, message):
         ({"high_pass": 0.3, "t_r": 2.0}, "below 0.25 Hz.*Got 0.3"),
         ({"high_pass": -1, "t_r": 2.0}, "Got -1"),
         ({"t_r": 0}, "t_r must be .* Got 0"),
+        ({"t_r": "2"}, "t_r must be .* Got '2'"),
+        ({"high_pass": "0.01", "t_r": 2.0}, "high_pass must be .* Got '0.01'"),
+        ({"confounds": "motion"}, r"confounds must be a run, .*choose_confounds.* Got 'motion'"),
         ({"standardize": "z"}, "standardize must be one of 'zscore_sample', 'psc', None. Got 'z'"),
     ],
 )
@@ -183,6 +186,8 @@ def test_table_without_motion_is_refused():
 def test_series_of_other_shape_is_refused():
     with pytest.raises(DataError, match="dimensions"):
         clean_series(make_series(np.zeros((N, 2))).T)
+    with pytest.raises(DataError, match=r"dimensions .* Got ndarray"):
+        clean_series(np.zeros((N, 2)))
     with pytest.raises(DataError, match="2 frames; cleaning needs 3"):
         clean_series(make_series(np.zeros((2, 2))))
 
