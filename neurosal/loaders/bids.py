@@ -222,17 +222,17 @@ def _warn_unprocessed(
 ) -> None:
     """Warn once of raw runs that have no preprocessed image."""
     have = {image.identity for image in images}
-    missing = [
-        raw.path.name
+    missing = {
+        raw.identity: raw.path.name  # echoes are one run
         for raw in (list_images(root) if is_bids(root) else [])
         if raw.identity not in have
         and (chosen is None or raw.entities["sub"] in chosen)
         and all(_is_among(raw, entity, wanted) for entity, wanted in labels.items())
-    ]
+    }
     if missing:
         warnings.warn(
             f"{len(missing)} raw runs have no preprocessed image and are left out: "
-            f"{shorten(missing)}.",
+            f"{shorten(missing.values())}.",
             stacklevel=3,
         )
 

@@ -263,7 +263,8 @@ def test_motion_table_of_another_length_is_not_used(tmp_path):
 
 def test_raw_runs_without_derivative_are_told(tmp_path):
     write_raw(tmp_path)
-    write_raw(tmp_path, "sub-02_task-faces")
+    for echo in "12":
+        write_raw(tmp_path, f"sub-02_task-faces_echo-{echo}")
     write_preprocessed(tmp_path)
     with pytest.warns(
         UserWarning, match="1 raw runs have no preprocessed image.*sub-02_task-faces"
