@@ -7,6 +7,7 @@ image's has not; of several the nearest, and then the most specific, wins.
 import json
 import os
 import re
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -171,16 +172,23 @@ def _read_table(path: Path, dtype: type | None = None) -> pd.DataFrame:
     """Read a tab-separated table; ``n/a`` and empty cells are missing values."""
     missing = ["n/a", "N/A", "NaN", "nan", ""]
     try:
-        return pd.read_csv(
-            path,
-            sep="\t",
-            index_col=False,
-            dtype=dtype,
-            na_values=missing,
-            keep_default_na=False,
-            encoding="utf-8-sig",
-            skipinitialspace=True,
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", category=pd.errors.ParserWarning)
+            return pd.read_csv(
+                path,
+                sep="\t",
+                index_col=False,
+                dtype=dtype,
+                na_values=missing,
+                keep_default_na=False,
+                encoding="utf-8-sig",
+                skipinitialspace=True,
+            )
+    except pd.errors.ParserWarning as error:
+        raise DataError(
+            f"{path} has rows with more cells than the header, so that it is unknown which column "
+            "is which. Write it without row names, and name every column."
+        ) from error
     except (ValueError, OSError) as error:
         raise DataError(
             f"Cannot read {path} as a tab-separated table: {error}. Correct the file."

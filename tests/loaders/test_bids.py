@@ -147,6 +147,7 @@ def test_repetition_time_that_cannot_be_is_refused(tmp_path, sidecar, t_r, messa
         ("onset\tduration\ttrial_type\nn/a\t1\tx\n", "column 'onset' holds nan"),
         ("onset\tduration\ttrial_type\n1\t-1\tx\n", r"negative duration \(-1 s\)"),
         ("", "Cannot read .*events.tsv as a tab-separated table"),
+        ("onset\tduration\ttrial_type\n1\t0\t2\tx\n2\t4\t2\ty\n", "events.tsv .*more cells than"),
         (None, "has no events: .*sub-01_task-faces_events.tsv is not there"),
     ],
 )  # fmt: skip
@@ -165,7 +166,7 @@ def test_a_link_without_its_file_is_told_as_such(tmp_path):
 
 
 def test_events_without_a_duration_raise_no_warning(tmp_path):
-    write_raw(tmp_path, events="onset\tduration\ttrial_type\n0\tn/a\tx\n4\t2\tx\n")
+    write_raw(tmp_path, events="onset\tduration\ttrial_type\n0\tn/a\tx\t\n4\t2\tx\t\n")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         (run,) = find_bids_runs(tmp_path, task="faces")
