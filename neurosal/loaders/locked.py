@@ -60,21 +60,22 @@ def tell_locked(folders: Sequence[Path]) -> str:
     )
 
 
-def warn_locked(locked: Sequence[tuple[str, Path]], subjects: Sequence[str] | None) -> None:
+def warn_locked(locked: Sequence[tuple[str, Path]], subjects: Sequence[str] | str | None) -> None:
     """Warn once of subjects that are passed over.
 
     Parameters
     ----------
     locked : sequence of (str, pathlib.Path)
         A subject and its folder that may not be read.
-    subjects : sequence of str or None
+    subjects : sequence of str, str or None
         Those asked for; None are all.
 
     Examples
     --------
-    >>> warn_locked([("02", Path("study/sub-02"))], ["sub-01"])
+    >>> warn_locked([("02", Path("study/sub-02"))], "sub-01")
     """
-    wanted = None if subjects is None else {str(one).removeprefix("sub-") for one in subjects}
+    several = [subjects] if isinstance(subjects, str | int) else subjects
+    wanted = None if several is None else {str(one).removeprefix("sub-") for one in several}
     folders = [path for subject, path in locked if wanted is None or subject in wanted]
     if folders:
         warnings.warn(tell_locked(folders).strip(), stacklevel=3)

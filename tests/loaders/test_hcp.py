@@ -113,7 +113,8 @@ def test_missing_runs_are_told_in_one_warning(tmp_path):
         ("100307", "RL"),
         ("100408", "RL"),
     ]
-    assert len(find_hcp_runs(tmp_path, task="MOTOR", subjects=["100307"])) == 2
+    for subjects in (["100307"], "100307", 100307):
+        assert len(find_hcp_runs(tmp_path, task="MOTOR", subjects=subjects)) == 2
 
 
 def test_milliseconds_in_the_header_are_understood(tmp_path):
