@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+from nilearn.interfaces.bids import parse_bids_filename
 
+from neurosal.errors import DataError
 from neurosal.loaders.bids_files import BidsImage
 from neurosal.loaders.bids_tables import inherited, read_confounds, read_events, repetition_time
 from neurosal.loaders.runs import Run
@@ -64,7 +66,7 @@ class BidsReader:
         t_r, notes = self.repetition_time(image, header)
         events, more = self.events(image, n_frames * t_r)
         confounds, extra = read_confounds(image.path.parent, image.entities, n_frames)
-        notes += more + extra + ((choice,) if choice else ())
+        notes += more + extra + self.lost_volumes(image, n_frames) + ((choice,) if choice else ())
         return Run(
             image.img,
             events,
@@ -122,6 +124,37 @@ class BidsReader:
         if top != self.root:
             sidecars += inherited(image.path.parent, top, image.entities, "bold", "json")
         return repetition_time(image.path, header, sidecars)
+
+    def lost_volumes(self, image: BidsImage, n_frames: int) -> tuple[str, ...]:
+        """Note that a derivative has other volumes than the raw image, whose events it takes.
+
+        Parameters
+        ----------
+        image : BidsImage
+            The derivative.
+        n_frames : int
+            Its frames.
+
+        Returns
+        -------
+        tuple of str
+            The note; empty if the numbers agree, or there is no raw image to compare with.
+        """
+        folder = self.raw_folder(image)
+        for path in inherited(folder, folder, image.entities, "bold", "nii*"):
+            raw = BidsImage(path, parse_bids_filename(path)["entities"], "volume")
+            if self.folder == self.root or raw.identity != image.identity:
+                continue
+            try:
+                n_raw, _ = read_frames(path)
+            except DataError:
+                continue
+            if n_raw != n_frames:
+                return (
+                    f"{image.path.name} has {n_frames} volumes, the raw image {n_raw}: if volumes "
+                    "were left out at the beginning, the windows come too late by as much",
+                )
+        return ()
 
     def events(
         self, image: BidsImage, run_length: float | None = None

@@ -123,6 +123,8 @@ def _look_at_image(
         length = n_frames * t_r if n_frames and t_r else None
         events = _look_at_events(told, reader, image, length)
     seen.add(image.identity)
+    for note in reader.lost_volumes(image, n_frames) if n_frames else ():
+        ledger.add_problem("warning", where, "length", f"{note}.")
     confounds = n_frames and ledger.attempt(
         where, "confounds", read_confounds, image.path.parent, image.entities, n_frames
     )

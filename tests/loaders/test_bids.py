@@ -13,6 +13,7 @@ from nilearn._utils.data_gen import create_fake_bids_dataset
 from neurosal.errors import ArgumentError, DataError
 from neurosal.loaders.bids import find_bids_runs, is_bids
 from neurosal.loaders.hcp import is_hcp
+from neurosal.loaders.inspect import inspect_study
 
 EVENTS = "onset\tduration\ttrial_type\n4\t2\thouse\n0\t2\tface\n"
 N_VOLUMES = 12
@@ -21,9 +22,9 @@ needs_data = pytest.mark.skipif(
 )
 
 
-def write_image(path, *, t_r=2.0):
+def write_image(path, *, t_r=2.0, n=N_VOLUMES):
     path.parent.mkdir(parents=True, exist_ok=True)
-    image = nibabel.Nifti1Image(np.ones((2, 2, 2, N_VOLUMES), "float32"), np.eye(4))
+    image = nibabel.Nifti1Image(np.ones((2, 2, 2, n), "float32"), np.eye(4))
     image.header.set_zooms((3, 3, 3, t_r))
     image.header.set_xyzt_units("mm", "sec")
     nibabel.save(image, path)
@@ -110,6 +111,27 @@ def test_volumes_moved_by_slice_timing_are_noted(tmp_path):
         (run,) = find_bids_runs(tmp_path, task="faces", derivatives="derivatives/fmriprep")
         assert len(run.notes) == n_notes
         assert n_notes == 0 or "0.975 s (StartTime)" in run.notes[0]
+
+
+def test_volumes_that_a_derivative_lacks_are_noted(tmp_path):
+    raw = write_raw(tmp_path, "sub-01_task-faces_run-1")
+    write_raw(tmp_path, "sub-01_task-faces", events=None)
+    image = write_preprocessed(tmp_path, "sub-01_task-faces_run-01")
+    where = {"derivatives": "derivatives/fmriprep"}
+    told = []
+    for n in (N_VOLUMES, N_VOLUMES - 2):
+        write_image(image, n=n)
+        with pytest.warns(UserWarning, match="1 raw runs have no"):
+            (run,) = find_bids_runs(tmp_path, task="faces", **where)
+        told.append(" ".join(run.notes))
+    assert "raw" not in told[0]
+    assert "10 volumes, the raw image 12" in told[1]
+    found = inspect_study(tmp_path, **where).problems
+    assert "10 volumes, the raw image 12" in found.query("problem == 'length'")["detail"].item()
+    raw.write_bytes(b"broken")
+    with pytest.warns(UserWarning, match="1 raw runs have no"):
+        (run,) = find_bids_runs(tmp_path, task="faces", **where)
+    assert len(run.notes) == 1
 
 
 @pytest.mark.parametrize(("t_r", "n_notes"), [(2.01, 0), (2.05, 1)])
