@@ -8,7 +8,13 @@ from nilearn.interfaces.bids import parse_bids_filename
 
 from neurosal.errors import DataError
 from neurosal.loaders.bids_files import BidsImage
-from neurosal.loaders.bids_tables import inherited, read_confounds, read_events, repetition_time
+from neurosal.loaders.bids_tables import (
+    inherited,
+    read_confounds,
+    read_events,
+    repetition_time,
+    start_time,
+)
 from neurosal.loaders.runs import Run
 from neurosal.loaders.surfaces import read_frames
 
@@ -78,6 +84,7 @@ class BidsReader:
             confounds=confounds,
             space=image.space,
             notes=notes,
+            start_time=start_time(self.sidecars(image)),
         )
 
     def raw_folder(self, image: BidsImage) -> Path:
@@ -119,11 +126,26 @@ class BidsReader:
         DataError
             If it cannot be a repetition time.
         """
+        return repetition_time(image.path, header, self.sidecars(image))
+
+    def sidecars(self, image: BidsImage) -> list[Path]:
+        """List the JSON files that speak of an image.
+
+        Parameters
+        ----------
+        image : BidsImage
+            The image.
+
+        Returns
+        -------
+        list of pathlib.Path
+            Those of the raw data first; later ones win.
+        """
         top, raw = self.folder, self.raw_folder(image)
-        sidecars = list(inherited(raw, self.root, image.entities, "bold", "json"))
+        files = list(inherited(raw, self.root, image.entities, "bold", "json"))
         if top != self.root:
-            sidecars += inherited(image.path.parent, top, image.entities, "bold", "json")
-        return repetition_time(image.path, header, sidecars)
+            files += inherited(image.path.parent, top, image.entities, "bold", "json")
+        return files
 
     def lost_volumes(self, image: BidsImage, n_frames: int) -> tuple[str, ...]:
         """Note that a derivative has other volumes than the raw image, whose events it takes.

@@ -78,7 +78,7 @@ def repetition_time(
     t_r : float
         Seconds.
     notes : tuple of str
-        Where it is from, if that is worth knowing, and where slice timing moved the volumes.
+        Where it is from, if that is worth knowing.
 
     Raises
     ------
@@ -90,11 +90,7 @@ def repetition_time(
     >>> repetition_time(Path("bold.nii.gz"), 2.0, [])
     (2.0, ('repetition time from the header',))
     """
-    merged, source = {}, image
-    for path in sidecars:
-        content = read_json(path)
-        merged |= content
-        source = path if "RepetitionTime" in content else source
+    merged, source = _merged(sidecars, "RepetitionTime")
     if "RepetitionTime" not in merged:
         if "VolumeTiming" in merged:
             raise DataError(
@@ -103,20 +99,55 @@ def repetition_time(
             )
         return _check_t_r(header, image, "The header"), ("repetition time from the header",)
     t_r = _check_t_r(merged["RepetitionTime"], source, "RepetitionTime")
-    notes = _late_volumes(merged.get("StartTime"))
     if header is not None and abs(header - t_r) > 0.01 * t_r:
-        notes += (f"repetition time {t_r:g} s by {source.name}, not {header:g} s as the header",)
-    return t_r, notes
+        return t_r, (f"repetition time {t_r:g} s by {source.name}, not {header:g} s as the header",)
+    return t_r, ()
 
 
-def _late_volumes(start: object) -> tuple[str, ...]:
-    """Note that slice timing moved the volumes, as fMRIPrep's does by half a repetition."""
-    if not isinstance(start, int | float) or not 0 < start < LONGEST_T_R:
-        return ()
-    return (
-        f"slice timing moved its volumes to {start:g} s (StartTime) after the times that windows "
-        "count by: take a lag shorter by as much",
+def start_time(sidecars: Sequence[Path]) -> float:
+    """Read what time the first volume shows: slice timing moves it, fMRIPrep's to the middle.
+
+    Parameters
+    ----------
+    sidecars : sequence of pathlib.Path
+        JSON files; later ones win.
+
+    Returns
+    -------
+    float
+        Seconds from the run's start; 0 if no file tells.
+
+    Raises
+    ------
+    DataError
+        If it cannot be a time in seconds.
+
+    Examples
+    --------
+    >>> start_time([])
+    0.0
+    """
+    merged, source = _merged(sidecars, "StartTime")
+    start = merged.get("StartTime")
+    if start in (None, "n/a"):
+        return 0.0
+    number = isinstance(start, int | float) and not isinstance(start, bool)
+    if number and abs(start) <= LONGEST_T_R:
+        return float(start)
+    raise DataError(
+        f"StartTime in {source} must be seconds from the run's start to what the first volume "
+        f"shows, at most {LONGEST_T_R:g}. Got {start!r}. Correct or remove it."
     )
+
+
+def _merged(sidecars: Sequence[Path], key: str) -> tuple[dict, Path | None]:
+    """Join JSON files, and name the last that has a key."""
+    merged, source = {}, None
+    for path in sidecars:
+        content = read_json(path)
+        merged |= content
+        source = path if key in content else source
+    return merged, source
 
 
 def _check_t_r(value: object, source: Path, what: str) -> float:

@@ -49,6 +49,9 @@ class Run:
         file, a type that only other runs have); those of ``events`` need not be repeated.
     rotations : {"radians", "degrees"}
         Unit of the rotations ``rot_x``, ``rot_y``, ``rot_z`` among the confounds.
+    start_time : float
+        Seconds from the run's start to what the first volume shows: half a repetition time where
+        slices were timed to the middle of their volume (``StartTime`` in BIDS).
 
     Examples
     --------
@@ -69,6 +72,7 @@ class Run:
     notes: tuple[str, ...] = field(default_factory=tuple)
     trial_types: tuple[str, ...] = ()
     rotations: str = "radians"
+    start_time: float = 0.0
 
     @property
     def image_name(self) -> str:

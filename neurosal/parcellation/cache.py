@@ -237,7 +237,7 @@ class SeriesCache:
         regions = [atlas.hash, atlas.name, atlas.space]
         shaping = {"format": FORMAT, "files": files, "atlas": regions, "parameters": parameters}
         if isinstance(run, Run):
-            shaping |= {"t_r": run.t_r, "space": run.space}
+            shaping |= {"t_r": run.t_r, "space": run.space, "start_time": run.start_time}
         else:
             shaping["sidecars"] = [read_sidecar(path) for path in source_files(run)]
         return json.dumps(shaping, sort_keys=True, default=str)

@@ -96,14 +96,22 @@ def extract_regions(
     (array([7.5, 8.5, 9.5]), array([0., 2., 4.]))
     """
     if isinstance(atlas, MaskerAtlas):
-        return masker_series(source, atlas, t_r=t_r or _header_t_r(source))
+        return _timed(masker_series(source, atlas, t_r=t_r or _header_t_r(source)), source)
     if isinstance(atlas, GrayordinateAtlas):
         signals = grayordinate_signals(source, atlas, t_r=t_r, space=space)
     else:
         signals = _volume_signals(source, atlas, t_r, space)
     array = signals.labelled(atlas)
     warn_missing(array, signals, atlas)
-    return array
+    return _timed(array, source)
+
+
+def _timed(array: xr.DataArray, source: object) -> xr.DataArray:
+    """Count the times of a run from where its first volume is."""
+    if not isinstance(source, Run) or not source.start_time:
+        return array
+    times = array["time"] - array["time"][0]
+    return array.assign_coords(time=source.start_time + times.values)
 
 
 def repetition_time(source: object, img: nib.spatialimages.SpatialImage) -> float:

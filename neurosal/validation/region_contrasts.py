@@ -10,7 +10,7 @@ from nilearn.glm.first_level import make_first_level_design_matrix, mean_scaling
 from scipy.stats import ttest_ind
 
 from neurosal.errors import ArgumentError, DataError, check_one_of
-from neurosal.loaders.runs import Run
+from neurosal.loaders.runs import Run, events_of
 from neurosal.loaders.scrub import as_mask
 
 Conditions = Mapping[str, Sequence[str] | None]
@@ -164,7 +164,7 @@ def window_contrasts(windows: xr.DataArray, *, y: object) -> xr.DataArray:
 
 def _pooled(runs: Sequence[Run], conditions: Conditions | None) -> dict[str, list[str]]:
     """Each condition and its trial types; none for rest that is the baseline."""
-    known = {str(kind) for run in runs for kind in run.events["trial_type"]}
+    known = {kind for run in runs for kind in events_of(run)["trial_type"]}
     if conditions is None:
         conditions = {name: [name] for name in known}
     named = {k: [v] if isinstance(v, str) else list(v or ()) for k, v in conditions.items()}
@@ -185,13 +185,13 @@ def _design(
 ) -> pd.DataFrame:
     """The design matrix of a run, pooled types under their condition's name."""
     name_of = {kind: name for name, types in named.items() for kind in types}
-    events = run.events[["onset", "duration", "trial_type"]].copy()
-    events["trial_type"] = [name_of.get(kind, kind) for kind in events["trial_type"].astype(str)]
+    events = events_of(run)
+    events["trial_type"] = [name_of.get(kind, kind) for kind in events["trial_type"]]
     if confounds is not None:
         confounds = pd.DataFrame(confounds)
         confounds.columns = [f"confound {name}" for name in confounds]
     return make_first_level_design_matrix(
-        run.t_r * np.arange(n_frames),
+        run.start_time + run.t_r * np.arange(n_frames),
         events,
         hrf_model=hrf_model,
         high_pass=high_pass,

@@ -101,16 +101,19 @@ def test_header_is_the_last_resort(tmp_path):
     assert (run.t_r, run.notes, run.run) == (2.0, ("repetition time from the header",), "LR-01")
 
 
-def test_volumes_moved_by_slice_timing_are_noted(tmp_path):
+def test_volumes_that_slice_timing_moved_are_later_by_as_much(tmp_path):
     write_raw(tmp_path)
     sidecar = write_preprocessed(tmp_path).with_name(
         "sub-01_task-faces_space-MNI_desc-preproc_bold.json"
     )
-    for start, n_notes in ((0.975, 1), (0, 0), ("n/a", 0)):
-        sidecar.write_text(json.dumps({"RepetitionTime": 2.0, "StartTime": start}))
-        (run,) = find_bids_runs(tmp_path, task="faces", derivatives="derivatives/fmriprep")
-        assert len(run.notes) == n_notes
-        assert n_notes == 0 or "0.975 s (StartTime)" in run.notes[0]
+    where = {"task": "faces", "derivatives": "derivatives/fmriprep"}
+    for told, start in ((0.975, 0.975), (0, 0.0), ("n/a", 0.0)):
+        sidecar.write_text(json.dumps({"RepetitionTime": 2.0, "StartTime": told}))
+        (run,) = find_bids_runs(tmp_path, **where)
+        assert (run.start_time, run.notes) == (start, ())
+    sidecar.write_text(json.dumps({"RepetitionTime": 2.0, "StartTime": 975}))
+    with pytest.raises(DataError, match=r"StartTime in .*bold\.json must be seconds.* Got 975"):
+        find_bids_runs(tmp_path, **where)
 
 
 def test_volumes_that_a_derivative_lacks_are_noted(tmp_path):

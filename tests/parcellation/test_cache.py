@@ -94,7 +94,7 @@ def test_whatever_shapes_a_series_changes_its_key(tmp_path, run):
     keys = [cache.key(run, FakeAtlas), cache.key(run, other), cache.key(run, renamed)]
     keys.append(cache.key(run, FakeAtlas, t_r=2.0))
     copied = shutil.copy(run.img, tmp_path / "b.nii.gz")
-    for change in ({"t_r": 2.0}, {"space": ""}, {"img": copied}):
+    for change in ({"t_r": 2.0}, {"space": ""}, {"img": copied}, {"start_time": 0.5}):
         run = Run(**{**vars(run), **change})
         keys.append(cache.key(run, FakeAtlas))
     assert None not in keys

@@ -12,12 +12,14 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from nilearn.maskers import NiftiLabelsMasker
 
 from neurosal.errors import ArgumentError, DataError
 from neurosal.loaders.runs import Run
 from neurosal.parcellation import grids, streaming
 from neurosal.parcellation.atlas import Atlas, load_atlas
 from neurosal.parcellation.extract import extract_regions
+from neurosal.parcellation.maskers import atlas_of_masker
 
 OBLIQUE = np.array(
     [[2.1, 0.4, -0.3, -9], [-0.35, 1.9, 0.5, -11], [0.42, -0.44, 2.3, 7], [0, 0, 0, 1.0]]
@@ -67,6 +69,15 @@ def saved(tmp_path, rng):
     for suffix in (".nii", ".nii.gz"):
         nib.save(img, tmp_path / f"bold{suffix}")
     return tmp_path, make_atlas(random_labels(rng, (7, 6, 5)))
+
+
+def test_times_of_a_run_begin_where_its_first_volume_is(saved):
+    folder, atlas = saved
+    run = Run(folder / "bold.nii", pd.DataFrame(), 2.0, subject="01", task="t", start_time=0.975)
+    series = extract_regions(run, atlas)
+    np.testing.assert_allclose(series["time"], 0.975 + 2.0 * np.arange(6))
+    atlas = atlas_of_masker(NiftiLabelsMasker(atlas.labels, standardize=None).fit())
+    np.testing.assert_allclose(extract_regions(run, atlas)["time"], series["time"])
 
 
 @settings(max_examples=60, deadline=None)

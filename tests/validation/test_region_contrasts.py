@@ -1,5 +1,7 @@
 """Contrasts of region series against nilearn's model of the same data in an image."""
 
+from dataclasses import replace
+
 import nibabel as nib
 import numpy as np
 import pandas as pd
@@ -49,11 +51,16 @@ def in_image(series):
     return nib.Nifti1Image(series.to_numpy().T[:, None, None, :], np.diag([3.0, 3, 3, 1]))
 
 
-def nilearn_z(runs, weights, *, pooled=None, confounds=None, masks=None):
+def nilearn_z(runs, weights, *, pooled=None, confounds=None, masks=None, slice_time_ref=0.0):
     """z scores (region,) of a contrast by FirstLevelModel."""
     mask = nib.Nifti1Image(np.ones((6, 1, 1), np.uint8), np.diag([3.0, 3, 3, 1]))
     model = FirstLevelModel(
-        T_R, hrf_model="glover", drift_model="cosine", high_pass=0.01, mask_img=mask
+        T_R,
+        hrf_model="glover",
+        drift_model="cosine",
+        high_pass=0.01,
+        mask_img=mask,
+        slice_time_ref=slice_time_ref,
     )
     events = [run.events.replace({"trial_type": pooled or {}}) for _, run in runs]
     images = [in_image(series) for series, _ in runs]
@@ -86,6 +93,14 @@ def test_equal_with_confounds_and_scrubbed_frames(runs):
     indices = [np.flatnonzero(mask) for mask in masks]
     weights = {"face": 1, "house": -0.5, "cue": -0.5}
     expected = nilearn_z(runs, weights, confounds=confounds, masks=indices)
+    np.testing.assert_allclose(found.sel(condition="face"), expected, rtol=1e-6)
+
+
+def test_equal_where_slice_timing_moved_the_volumes(runs):
+    series, each = zip(*runs, strict=True)
+    each = [replace(run, start_time=T_R / 2) for run in each]
+    found = glm_contrasts(series, each, conditions={"face": "face", "house": "house"})
+    expected = nilearn_z(runs, {"face": 1, "house": -1}, slice_time_ref=0.5)
     np.testing.assert_allclose(found.sel(condition="face"), expected, rtol=1e-6)
 
 
