@@ -236,6 +236,9 @@ class SeriesCache:
             return None
         regions = [atlas.hash, atlas.name, atlas.space]
         shaping = {"format": FORMAT, "files": files, "atlas": regions, "parameters": parameters}
+        img = run.img if isinstance(run, Run) else run
+        if isinstance(img, dict):
+            shaping["sides"] = sorted(img)
         if isinstance(run, Run):
             shaping |= {"t_r": run.t_r, "space": run.space, "start_time": run.start_time}
         else:
@@ -269,7 +272,7 @@ def source_files(run: object) -> list[Path]:
     ['l.func.gii', 'r.func.gii']
     """
     img = run.img if isinstance(run, Run) else run
-    parts = list(img.values()) if isinstance(img, dict) else [img]
+    parts = [img[side] for side in sorted(img)] if isinstance(img, dict) else [img]
     if not all(isinstance(part, str | Path) for part in parts):
         return []
     paths = [Path(os.path.abspath(part)) for part in parts]

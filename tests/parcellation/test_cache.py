@@ -103,6 +103,16 @@ def test_whatever_shapes_a_series_changes_its_key(tmp_path, run):
     assert cache.key(same, FakeAtlas) == keys[-1]
 
 
+def test_the_hemisphere_a_file_was_given_as_counts(tmp_path):
+    cache, one, two = SeriesCache(tmp_path / "cache"), tmp_path / "1.gii", tmp_path / "2.gii"
+    one.write_bytes(b"one")
+    two.write_bytes(b"two")
+    single, pair = [{"left": one}, {"right": one}], {"left": one, "right": two}
+    pairs = [*single, pair, {"right": one, "left": two}]
+    assert len({cache.key(img, FakeAtlas) for img in pairs}) == 4
+    assert cache.key({"right": two, "left": one}, FakeAtlas) == cache.key(pair, FakeAtlas)
+
+
 @pytest.mark.parametrize("by", ["mtime", "hash"])
 def test_a_changed_file_is_noticed(tmp_path, run, series, by):
     cache = SeriesCache(tmp_path / "cache", by=by)
