@@ -1,8 +1,9 @@
 """Label files of surfaces and grayordinates: CIFTI ``.dlabel.nii``, GIFTI and FreeSurfer pairs.
 
 Background is what a file calls so: key 0, vertices without a label, and the names ``???``,
-``unknown``, ``Medial_wall`` and ``Background...``. In a pair of files each hemisphere has a table
-of its own. Where their keys mean different regions (always so in FreeSurfer's ``.annot``), 1000 is
+``unknown``, ``Medial_wall`` and ``Background...``, also after the ``L_``, ``R_``, ``lh.`` or
+``rh.`` that the HCP and others put before them. In a pair of files each hemisphere has a table of
+its own. Where their keys mean different regions (always so in FreeSurfer's ``.annot``), 1000 is
 added to those of the left and 2000 to those of the right hemisphere, as FreeSurfer's ``aparc+aseg``
 does; where their names are the same, ``lh-`` and ``rh-`` come before them.
 """
@@ -25,7 +26,9 @@ from neurosal.parcellation.surfaces import as_pair, check_side
 from neurosal.parcellation.tables import read_table
 
 _BACKGROUND = re.compile(
-    r"^(\?\?\?|unknown|medial[ _]?wall|background.*|freesurfer_defined_medial_wall)$", re.I
+    r"^(?:[LR]_|[lr]h[._-])?"
+    r"(\?\?\?|unknown|medial[ _]?wall|background.*|freesurfer_defined_medial_wall)$",
+    re.IGNORECASE,
 )
 _FSAVERAGE = (642, 2562, 10242, 40962, 163842)
 

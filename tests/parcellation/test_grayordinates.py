@@ -208,6 +208,9 @@ def test_several_maps_ask_for_one(tmp_path):
 def test_a_table_of_ones_own_and_a_named_background(tmp_path):
     path = write_dlabel(tmp_path / "a.dlabel.nii", tables=[{**NAMES, 2: ("Medial_wall", (0,) * 4)}])
     assert load_atlas(path).regions["label_id"].tolist() == [1, 5, 300]
+    hcp = {**NAMES, 1: ("L_Medial_wall", (0,) * 4), 2: ("R_unknown", (0,) * 4)}
+    prefixed = write_dlabel(tmp_path / "p.dlabel.nii", tables=[hcp])
+    assert load_atlas(prefixed).regions["label_id"].tolist() == [5, 300]
     table = pd.DataFrame({"index": [1, 5, 300], "name": ["x", "y", "z"]})
     assert load_atlas(path, table=table).regions["name"].tolist() == ["x", "y", "z"]
     with pytest.raises(DataError, match="1 labels of a are not in its table: 300"):
