@@ -1,7 +1,6 @@
 """Maps on surfaces as a GIFTI file for each hemisphere, as nilearn and Workbench read them."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import nibabel as nib
 import numpy as np
@@ -10,15 +9,13 @@ from nibabel.gifti import GiftiDataArray, GiftiImage, GiftiMetaData
 
 from neurosal.errors import ArgumentError
 from neurosal.parcellation.base import RegionAtlas
+from neurosal.parcellation.grayordinates import GrayordinateAtlas
 from neurosal.parcellation.maskers import MaskerAtlas
 from neurosal.projection.masked import paint_masker
 from neurosal.projection.names import with_hemisphere
 from neurosal.projection.sidecars import write_with_sidecar
-from neurosal.projection.surface import to_surface
+from neurosal.projection.surface import paint_vertices, to_surface
 from neurosal.projection.values import find_times, label_values
-
-if TYPE_CHECKING:
-    from nilearn.surface import SurfaceImage
 
 ENDINGS = (".func.gii", ".shape.gii")
 _INTENTS = {".func.gii": "NIFTI_INTENT_TIME_SERIES", ".shape.gii": "NIFTI_INTENT_SHAPE"}
@@ -29,7 +26,7 @@ def save_surface_map(
     atlas: RegionAtlas,
     path: str | Path,
     *,
-    mesh: object = "fsaverage5",
+    mesh: object = None,
     provenance: dict | None = None,
     t_r: float | None = None,
 ) -> dict[str, Path]:
@@ -45,7 +42,8 @@ def save_surface_map(
         Where to write, ending in ``.func.gii``, or ``.shape.gii`` for maps without times; the
         hemisphere is put into the names.
     mesh : object
-        As :func:`~neurosal.projection.surface.to_surface` takes it; a masker has its own.
+        As :func:`~neurosal.projection.surface.to_surface` takes it; None is ``"fsaverage5"`` for
+        a volume atlas, and the vertices of its own for one of grayordinates. A masker has its own.
     provenance : dict or None
         Anything about how the map came to be.
     t_r : float or None
@@ -81,16 +79,25 @@ def save_surface_map(
     if end is None or (timed and end != ENDINGS[0]):
         allowed = ENDINGS[:1] if timed else ENDINGS
         raise ArgumentError(f"path must end in {' or '.join(allowed)}. Got {path}.")
-    img = paint_masker(array, atlas) if isinstance(atlas, MaskerAtlas) else None
-    img = to_surface(array, atlas, mesh=mesh) if img is None else img
+    parts = _paint(array, atlas, mesh)
+    times = find_times(array, t_r) if timed else None
+    return _write_sides(parts, atlas, path, end, array=array, times=times, provenance=provenance)
+
+
+def _paint(array: xr.DataArray, atlas: RegionAtlas, mesh: object) -> dict[str, np.ndarray]:
+    """Give the values of the vertices of each hemisphere."""
+    if isinstance(atlas, GrayordinateAtlas) and mesh is None:
+        return paint_vertices(array, atlas)
+    if not isinstance(atlas, MaskerAtlas):
+        return to_surface(array, atlas, mesh="fsaverage5" if mesh is None else mesh).data.parts
+    img = paint_masker(array, atlas)
     if not hasattr(img, "mesh"):
         raise ArgumentError(f"The masker of {atlas.name} is one of volumes: write .nii.gz.")
-    times = find_times(array, t_r) if timed else None
-    return _write_sides(img, atlas, path, end, array=array, times=times, provenance=provenance)
+    return img.data.parts
 
 
 def _write_sides(
-    img: "SurfaceImage",
+    parts: dict[str, np.ndarray],
     atlas: RegionAtlas,
     path: Path,
     end: str,
@@ -101,7 +108,7 @@ def _write_sides(
 ) -> dict[str, Path]:
     """Write each hemisphere that there is."""
     written = {}
-    for side, part in img.data.parts.items():
+    for side, part in parts.items():
         file = path.with_name(with_hemisphere(path.name, side[0].upper()))
         gifti = _as_gifti(part, side, end, times)
         notes = {

@@ -83,17 +83,50 @@ def to_surface(
     """
     from nilearn.surface import PolyMesh, SurfaceImage
 
+    outer, inner = _surfaces(mesh)
+    parts = paint_vertices(values, atlas, outer, inner)
+    return SurfaceImage(PolyMesh(**{side: outer.parts[side] for side in parts}), parts)
+
+
+def paint_vertices(
+    values: xr.DataArray | np.ndarray,
+    atlas: GrayordinateAtlas | Atlas,
+    outer: object = None,
+    inner: object = None,
+) -> dict[str, np.ndarray]:
+    """Paint region values on vertices, wherever these lie.
+
+    Parameters
+    ----------
+    values, atlas
+        As :func:`to_surface` takes them.
+    outer, inner : nilearn.surface.PolyMesh or None
+        The mesh, and that of the white surface below it where it is known. An atlas of
+        grayordinates needs neither: without them all of its own vertices are painted.
+
+    Returns
+    -------
+    dict of str to numpy.ndarray
+        Float32 of shape (vertex,) or (vertex, time) for ``"left"`` and ``"right"``.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> axis = nib.cifti2.BrainModelAxis.from_surface([0, 1, 3], 4, "CORTEX_LEFT")
+    >>> atlas = GrayordinateAtlas([1, 2, 2], axis, pd.DataFrame({"id": [1, 2], "name": ["a", "b"]}))
+    >>> paint_vertices(np.array([5.0, 7.0]), atlas)["left"].tolist()
+    [5.0, 7.0, 0.0, 7.0]
+    """
     array = label_values(values, atlas)
     columns = columns_of(array, atlas)
     painted = values_by_region(array, columns)
-    outer, inner = _surfaces(mesh)
     rows = _rows(atlas, outer, inner)
     _warn_lost(columns, rows, atlas)
     parts = {}
     for side, row in rows.items():
         part = np.where(row >= 0, painted[:, row], np.float32(0)).T
         parts[side] = np.ascontiguousarray(part if "time" in array.dims else part[:, 0])
-    return SurfaceImage(PolyMesh(**{side: outer.parts[side] for side in parts}), parts)
+    return parts
 
 
 def from_surface(
@@ -202,9 +235,10 @@ def _own_rows(atlas: GrayordinateAtlas, mesh: object) -> dict[str, np.ndarray]:
     """Read the regions of the vertices of an atlas of grayordinates."""
     rows = {}
     for side, structure in CORTEX.items():
-        if structure not in atlas.axis.nvertices or side not in mesh.parts:
+        if structure not in atlas.axis.nvertices or (mesh is not None and side not in mesh.parts):
             continue
-        size, given = atlas.axis.nvertices[structure], mesh.parts[side].n_vertices
+        size = atlas.axis.nvertices[structure]
+        given = size if mesh is None else mesh.parts[side].n_vertices
         if size != given:
             raise ArgumentError(
                 f"mesh has {given} vertices in the {side} hemisphere, the atlas {atlas.name} "
@@ -215,9 +249,8 @@ def _own_rows(atlas: GrayordinateAtlas, mesh: object) -> dict[str, np.ndarray]:
         rows[side] = np.full(size, -1)
         rows[side][atlas.axis.vertex[here]] = atlas.rows_of(atlas.labels[here])
     if not rows:
-        raise ArgumentError(
-            f"The atlas {atlas.name} has no cortical surface of the mesh ({', '.join(mesh.parts)})."
-        )
+        of = "" if mesh is None else f" of the mesh ({', '.join(mesh.parts)})"
+        raise ArgumentError(f"The atlas {atlas.name} has no cortical surface{of}.")
     return rows
 
 
@@ -277,5 +310,5 @@ def _warn_lost(columns: np.ndarray, rows: dict[str, np.ndarray], atlas: RegionAt
         warnings.warn(
             f"{len(lost)} regions of {atlas.name} have no vertex on the surfaces and are not in "
             f"the map: {shown(atlas.regions['name'].iloc[lost])}.",
-            stacklevel=3,
+            stacklevel=4,
         )

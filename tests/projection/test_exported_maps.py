@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from nilearn.datasets import load_fsaverage
 from nilearn.maskers import NiftiLabelsMasker, SurfaceLabelsMasker
 from nilearn.surface import SurfaceImage
-from projection_cases import AFFINE, gray_atlas, make_maps, real_atlas
+from projection_cases import AFFINE, gray_atlas, gray_axis, make_maps, real_atlas
 
 from neurosal.errors import ArgumentError, DataError
 from neurosal.labelled import region_coordinates
@@ -218,6 +218,22 @@ def test_planted_maps_come_back_from_gifti_files(tmp_path):
             assert gifti.meta["TimeStep"] == "720"
             assert [one.meta["Name"] for one in gifti.darrays] == ["5 s", "5.72 s"]
             assert {one.intent for one in gifti.darrays} == {2001}
+
+
+def test_grayordinates_of_any_mesh_are_written_on_their_own_vertices(tmp_path):
+    atlas = gray_atlas(axis=gray_axis((32492, 32492)))
+    maps = windows_of(atlas)
+    with pytest.warns(UserWarning, match=r"1 regions of atlas have no vertex .*: HIP-lh"):
+        written = save_maps(maps, atlas, tmp_path, by="condition", kind="surface")
+    assert written[0].name.startswith("task-MOTOR_hemi-L_space-fsLR_seg-atlas_desc-lefthand_")
+    mean = mean_maps(maps)[("left hand",)].to_numpy().astype(np.float32)
+    for path, structure in zip(written[:2], ("LEFT", "RIGHT"), strict=True):
+        expected = np.zeros((2, 32492), dtype=np.float32)
+        here = (atlas.axis.name == f"CIFTI_STRUCTURE_CORTEX_{structure}") & (atlas.labels > 0)
+        expected[:, atlas.axis.vertex[here]] = mean[:, atlas.rows_of(atlas.labels[here])]
+        np.testing.assert_array_equal([one.data for one in nib.load(path).darrays], expected)
+    with pytest.raises(ArgumentError, match="mesh has 10242 vertices in the left hemisphere"):
+        save_surface_map(mean, atlas, tmp_path / "a.func.gii", mesh="fsaverage5", t_r=0.72)
 
 
 @pytest.mark.parametrize("kind", ["ptseries", "dtseries"])
