@@ -1,5 +1,7 @@
 """What every way of projecting does first: match values to regions by name, and times to frames."""
 
+import warnings
+
 import numpy as np
 import xarray as xr
 
@@ -96,7 +98,32 @@ def columns_of(array: xr.DataArray, atlas: RegionAtlas) -> np.ndarray:
             f"({shown(known, 3)}); they are {told}. Load the atlas the values were made with."
         )
     place = {name: column for column, name in enumerate(names)}
-    return np.array([place.get(name, -1) for name in known])
+    columns = np.array([place.get(name, -1) for name in known])
+    _warn_of_another(array, columns, atlas)
+    return columns
+
+
+def _warn_of_another(array: xr.DataArray, columns: np.ndarray, atlas: RegionAtlas) -> None:
+    """Say so if but a part of the regions is there, under other label ids than the atlas's.
+
+    Names of a coarse parcellation recur in a finer one (all of Schaefer's 100 in his 400), where
+    they are other regions.
+    """
+    rows = np.flatnonzero(columns >= 0)
+    if len(rows) == len(atlas) or getattr(array.coords.get("label_id"), "dims", ()) != ("region",):
+        return
+    theirs = array["label_id"].values[columns[rows]]
+    ours = atlas.regions["label_id"].to_numpy()[rows]
+    other = np.flatnonzero(theirs != ours)
+    if len(other):
+        first = other[0]
+        warnings.warn(
+            f"values hold {len(rows)} of the {len(atlas)} regions of {atlas.name}, under other "
+            f"ids ({atlas.regions['name'].iloc[rows[first]]!r} has label_id {theirs[first]} in "
+            f"values and {ours[first]} in the atlas): they may be of another atlas that has the "
+            "same names for other regions. Load the atlas the values were made with.",
+            stacklevel=4,
+        )
 
 
 def values_by_region(array: xr.DataArray, columns: np.ndarray) -> np.ndarray:

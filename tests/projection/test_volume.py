@@ -1,6 +1,7 @@
 """Region values to volumes and back."""
 
 import json
+import warnings
 
 import nibabel as nib
 import numpy as np
@@ -100,6 +101,18 @@ def test_regions_are_matched_by_name_and_may_be_a_part():
     assert part.values.tolist() == [0, 2, 0, 4]
     swapped = labelled(np.arange(8.0).reshape(2, 4), atlas).transpose("region", "time")
     assert to_nifti(swapped, atlas, t_r=1.0).shape == (6, 5, 4, 2)
+
+
+def test_a_map_of_another_atlas_with_the_same_names_is_told_of():
+    atlas, values = make_atlas(), np.array([1.0, 2.0, 3.0, 4.0])
+    coarse = labelled(values, atlas)[[1, 3]]
+    coarse = coarse.assign_coords(label_id=("region", [1, 2]))
+    with pytest.warns(UserWarning, match="2 of the 4 regions .* label_id 1 in .* 5 in the atlas"):
+        to_nifti(coarse, atlas)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        to_nifti(labelled(values, atlas)[[1, 3]], atlas)
+        to_nifti(labelled(values, atlas).assign_coords(label_id=("region", range(4))), atlas)
 
 
 def test_reference_grid_is_that_of_extraction():
