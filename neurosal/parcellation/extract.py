@@ -140,10 +140,39 @@ def repetition_time(source: object, img: nib.spatialimages.SpatialImage) -> floa
     if isinstance(source, Run):
         return source.t_r
     zooms = img.header.get_zooms()
+    return round(float(zooms[3]) * _time_unit(img), 6) if len(zooms) > 3 else 0.0
+
+
+def first_time(img: nib.spatialimages.SpatialImage) -> float:
+    """Find the time of the first volume, as the header tells it.
+
+    Parameters
+    ----------
+    img : nibabel image
+        The header's ``toffset`` and the unit of time are read.
+
+    Returns
+    -------
+    float
+        Seconds; 0 if the header does not tell.
+
+    Examples
+    --------
+    >>> img = nib.Nifti1Image(np.zeros((1, 1, 1, 2)), np.eye(4))
+    >>> img.header["toffset"] = 5000
+    >>> img.header.set_xyzt_units("mm", "msec")
+    >>> first_time(img)
+    5.0
+    """
+    told = "toffset" in img.header
+    return round(float(img.header["toffset"]) * _time_unit(img), 6) if told else 0.0
+
+
+def _time_unit(img: nib.spatialimages.SpatialImage) -> float:
+    """Give the unit of time of a header in seconds; 0 if it is none of time."""
     default = "msec" if isinstance(img, nib.MGHImage) else "sec"
     unit = getattr(img.header, "get_xyzt_units", lambda: ("mm", default))()[1]
-    seconds = _SECONDS.get(unit, 0.0)
-    return round(float(zooms[3]) * seconds, 6) if len(zooms) > 3 else 0.0
+    return _SECONDS.get(unit, 0.0)
 
 
 def _header_t_r(source: object) -> float | None:

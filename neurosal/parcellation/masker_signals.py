@@ -8,12 +8,13 @@ import nibabel as nib
 import numpy as np
 import xarray as xr
 
-from neurosal.errors import DataError
+from neurosal.errors import ArgumentError, DataError
 from neurosal.labelled import region_coordinates
 from neurosal.loaders.runs import Run
 from neurosal.parcellation.maskers import RESAMPLED, MaskerAtlas, as_image, label_ids, uncleaned
 from neurosal.parcellation.signals import OUTSIDE_VOLUME, RegionSignals, check_t_r, warn_missing
 
+_T_R_ERROR = 0.01  # of the repetition time: what headers round away
 _HOLE = 1e-6  # of a region's weight: with more of it NaN, the region is
 
 
@@ -40,7 +41,7 @@ def masker_series(source: object, atlas: MaskerAtlas, *, t_r: float | None) -> x
     DataError
         If the masker cannot take the image, or values are not finite.
     ArgumentError
-        If the repetition time is unknown.
+        If the repetition time is unknown, or that of a Run is not what the masker filters with.
 
     Examples
     --------
@@ -55,6 +56,8 @@ def masker_series(source: object, atlas: MaskerAtlas, *, t_r: float | None) -> x
     run = source if isinstance(source, Run) else None
     img, name = (run.img, run.label) if run else (source, _name(source))
     t_r = check_t_r(run.t_r if t_r is None and run else t_r or 0.0, name)
+    if run:
+        _check_filters(atlas, t_r, name)
     values = _extract(img, atlas, atlas.masker, name)
     _check_finite(values, atlas, name)
     values[:, (values == 0).all(axis=0)] = np.nan
@@ -78,12 +81,12 @@ def masker_series(source: object, atlas: MaskerAtlas, *, t_r: float | None) -> x
     return array
 
 
-def measure_map(img: object, atlas: MaskerAtlas) -> tuple[np.ndarray, bool, tuple[float, float]]:
+def measure_map(img: object, atlas: MaskerAtlas) -> tuple[np.ndarray, bool]:
     """Extract values of a map with the masker's filters and scaling switched off.
 
     Parameters
     ----------
-    img : nibabel image, str, pathlib.Path or nilearn.surface.SurfaceImage
+    img : nibabel image or nilearn.surface.SurfaceImage
         Of one value a voxel or vertex, or several.
     atlas : MaskerAtlas
         The regions.
@@ -94,8 +97,6 @@ def measure_map(img: object, atlas: MaskerAtlas) -> tuple[np.ndarray, bool, tupl
         Float64 of shape (frame, region); NaN where a voxel of a region is NaN, or it has none.
     frames : bool
         Whether the image has frames.
-    times : tuple of float
-        Time of the first frame and step in seconds; 0 where unknown.
 
     Examples
     --------
@@ -103,9 +104,8 @@ def measure_map(img: object, atlas: MaskerAtlas) -> tuple[np.ndarray, bool, tupl
     >>> from neurosal.parcellation.maskers import atlas_of_masker
     >>> labels = nib.Nifti1Image(np.array([[[0, 1, 2]]], dtype="int32"), np.eye(4))
     >>> measure_map(labels, atlas_of_masker(NiftiLabelsMasker(labels)))
-    (array([[1., 2.]]), False, (0.0, 0.0))
+    (array([[1., 2.]]), False)
     """
-    img = nib.load(img) if isinstance(img, str | Path) else img
     name, plain = _name(img), uncleaned(atlas.masker)
     filled, holes = _split_holes(img)
     values = _extract(filled, atlas, plain, name)
@@ -113,9 +113,7 @@ def measure_map(img: object, atlas: MaskerAtlas) -> tuple[np.ndarray, bool, tupl
         values[np.abs(_extract(holes, atlas, plain, name)) > _HOLE] = np.nan
     voxels = isinstance(img, nib.spatialimages.SpatialImage)
     frames = img.ndim == 4 if voxels else img.data.parts[next(iter(img.data.parts))].ndim == 2
-    if not (voxels and frames):
-        return values, frames, (0.0, 0.0)
-    return values, True, (float(img.header["toffset"]), float(img.header["pixdim"][4]))
+    return values, frames
 
 
 def _extract(img: object, atlas: MaskerAtlas, masker: object, name: str) -> np.ndarray:
@@ -131,6 +129,17 @@ def _extract(img: object, atlas: MaskerAtlas, masker: object, name: str) -> np.n
     values = np.full((len(found), len(atlas)), np.nan)
     values[:, _columns(worker, atlas, found.shape[1], name)] = found
     return values
+
+
+def _check_filters(atlas: MaskerAtlas, t_r: float, name: str) -> None:
+    """Refuse filters that were told another repetition time than the run's."""
+    settings = {key: getattr(atlas.masker, key, None) for key in ("t_r", "low_pass", "high_pass")}
+    told = settings.pop("t_r")
+    if told and any(settings.values()) and abs(told - t_r) > _T_R_ERROR * t_r:
+        raise ArgumentError(
+            f"The masker of {atlas.name} filters with t_r={told:g} s, but {name} has {t_r:g} s: "
+            "its cut-offs would be at other frequencies. Set the masker's t_r to that of the runs."
+        )
 
 
 def _check_finite(values: np.ndarray, atlas: MaskerAtlas, name: str) -> None:

@@ -1,12 +1,14 @@
 """Region values through a masker of nilearn, and back."""
 
 import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import nibabel as nib
 import numpy as np
 import xarray as xr
 
+from neurosal.parcellation.extract import first_time, repetition_time
 from neurosal.parcellation.files import shown
 from neurosal.parcellation.masker_signals import measure_map
 from neurosal.parcellation.maskers import MaskerAtlas
@@ -115,7 +117,8 @@ def read_masker(
     >>> read_masker(paint_masker(np.array([5.0, 7.0]), atlas), atlas).values.tolist()
     [5.0, 7.0]
     """
-    values, frames, times = measure_map(img, atlas)
+    img = nib.load(img) if isinstance(img, str | Path) else img
+    values, frames = measure_map(img, atlas)
     lost = np.isnan(values).all(axis=0)
     if lost.any():
         warnings.warn(
@@ -125,5 +128,7 @@ def read_masker(
         )
     if not frames:
         return label_back(values, atlas, frames=None)
-    start = times[0] if start is None else start
-    return with_times(label_back(values, atlas), start, times[1] if t_r is None else t_r)
+    voxels = isinstance(img, nib.spatialimages.SpatialImage)
+    start = (first_time(img) if voxels else 0.0) if start is None else start
+    step = (repetition_time(None, img) if voxels else 0.0) if t_r is None else t_r
+    return with_times(label_back(values, atlas), start, step)

@@ -16,7 +16,7 @@ from neurosal import __version__
 from neurosal.errors import ArgumentError
 from neurosal.parcellation.atlas import Atlas
 from neurosal.parcellation.base import RegionAtlas
-from neurosal.parcellation.extract import grid_layout, repetition_time
+from neurosal.parcellation.extract import first_time, grid_layout, repetition_time
 from neurosal.parcellation.files import open_image, shown
 from neurosal.parcellation.grayordinates import GrayordinateAtlas
 from neurosal.parcellation.maps import MapsAtlas
@@ -157,9 +157,8 @@ def from_nifti(
     if len(img.shape) < 4:
         return label_back(values, atlas, frames=None)
     step = repetition_time(None, img) if t_r is None else t_r
-    start = float(img.header["toffset"]) if "toffset" in img.header else 0.0
     n_volumes(img)
-    return with_times(label_back(values, atlas), start, step)
+    return with_times(label_back(values, atlas), first_time(img), step)
 
 
 def _check_has_voxels(atlas: RegionAtlas, how: str) -> None:

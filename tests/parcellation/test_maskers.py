@@ -125,6 +125,17 @@ def test_regions_without_a_voxel_in_the_data_are_nan_and_keep_their_place():
         np.testing.assert_array_equal(back, values)
 
 
+def test_filters_for_another_repetition_time_are_refused():
+    masker = NiftiLabelsMasker(label_image(), standardize=None, high_pass=0.05, t_r=0.72)
+    img, run = bold(n=60), Run(bold(n=60), pd.DataFrame(), 2.0, subject="1", task="x")
+    with pytest.raises(ArgumentError, match=r"filters with t_r=0\.72 s, but .* has 2 s"):
+        extract_regions(run, load_atlas(masker))
+    right = masker.set_params(t_r=2.0)
+    filtered = extract_regions(run, load_atlas(right))
+    np.testing.assert_allclose(filtered, right.fit().transform(img), rtol=1e-6)
+    extract_regions(run, load_atlas(masker.set_params(high_pass=None, t_r=0.72)))
+
+
 @pytest.mark.parametrize("kind", ["labels", "maps", "voxels"])
 def test_missing_values_stay_where_they_are(kind):
     atlas = load_atlas(maskers()[kind])

@@ -10,11 +10,12 @@ import pytest
 import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from nilearn.maskers import NiftiLabelsMasker
 
 from neurosal.errors import ArgumentError, DataError
 from neurosal.labelled import region_coordinates
 from neurosal.parcellation.atlas import Atlas, load_atlas
-from neurosal.projection.images import save_map
+from neurosal.projection.images import from_image, save_map
 from neurosal.projection.volume import from_nifti, to_nifti
 
 AFFINE = nib.affines.from_matvec(np.diag([-2.0, 2, 2]), [10, -12, -8])
@@ -90,6 +91,16 @@ def test_repetition_time_is_in_the_header(how):
     step = 1.0 if how == "nothing" else 0.72
     np.testing.assert_allclose(np.diff(back["time"]), step)
     assert ("t_r" in back.attrs) == (how != "nothing")
+
+
+def test_times_in_the_units_of_any_header():
+    atlas = make_atlas()
+    masker = load_atlas(NiftiLabelsMasker(atlas.labels, standardize=None))
+    img = to_nifti(np.ones((3, 4)), atlas)
+    img.header.set_xyzt_units("mm", "msec")
+    img.header["pixdim"][4], img.header["toffset"] = 720, 5000
+    for one in (atlas, masker):
+        np.testing.assert_allclose(from_image(img, one)["time"], [5.0, 5.72, 6.44])
 
 
 def test_regions_are_matched_by_name_and_may_be_a_part():
