@@ -100,7 +100,7 @@ def read_sidecar(path: Path) -> dict:
     if not sidecar.is_file():
         return {}
     try:
-        notes = json.loads(sidecar.read_text(encoding="utf-8"))
+        notes = json.loads(sidecar.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"Cannot read {sidecar}: {error}. Repair or remove it.") from error
     return notes if isinstance(notes, dict) else {}

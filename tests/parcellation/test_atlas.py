@@ -88,7 +88,8 @@ def test_table_beside_by_bids_names_with_sidecar_and_space(folder, table_name):
     TABLE.to_csv(folder / table_name, sep="\t", index=False)
     (folder / "atlas-Other_dseg.tsv").write_text("index\tname\n1\tno\n")
     notes = {"License": "CC0", "Citation": "Doe 2020", "Source": "here"}
-    (folder / dseg(folder).name.replace(".nii.gz", ".json")).write_text(json.dumps(notes))
+    sidecar = folder / dseg(folder).name.replace(".nii.gz", ".json")
+    sidecar.write_text(json.dumps(notes), encoding="utf-8-sig")  # as Windows' editors write it
     atlas = Atlas.from_files(dseg(folder))
     assert (atlas.name, atlas.space, len(atlas)) == ("Mine", "MNI152NLin2009cAsym", 3)
     assert (atlas.licence, atlas.citation, atlas.source) == ("CC0", "Doe 2020", "here")
