@@ -12,7 +12,7 @@ from nibabel.filebasedimages import FileBasedImage, ImageFileError
 from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
 
-from neurosal.errors import DataError
+from neurosal.errors import ArgumentError, DataError
 
 READ_ERRORS = (
     OSError,
@@ -93,6 +93,45 @@ def open_image(path: str | Path) -> nib.spatialimages.SpatialImage:
         kind = type(img).__name__
         raise DataError(f"{path} is no volume image ({kind}). Give a .nii.gz or .nii of voxels.")
     return img
+
+
+def as_volume(img: object, name: str) -> nib.spatialimages.SpatialImage:
+    """Open an image of voxels, or take the one given.
+
+    Parameters
+    ----------
+    img : nibabel image, str or pathlib.Path
+        The image.
+    name : str
+        The argument's name, for the message.
+
+    Returns
+    -------
+    nibabel image
+        With its values still on disk if it is a file.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, damaged or no image.
+    ArgumentError
+        If it is neither path nor image.
+
+    Examples
+    --------
+    >>> as_volume(np.ones((2, 2, 2)), "reference")
+    Traceback (most recent call last):
+        ...
+    neurosal.errors.ArgumentError: reference must be a path or a nibabel image of voxels. Got ...
+    """
+    if isinstance(img, str | Path):
+        return open_image(img)
+    if isinstance(img, nib.spatialimages.SpatialImage):
+        return img
+    raise ArgumentError(
+        f"{name} must be a path or a nibabel image of voxels. Got {type(img).__name__}. An array "
+        "becomes one with its affine: nibabel.Nifti1Image(array, affine)."
+    )
 
 
 def read_values(img: nib.spatialimages.SpatialImage, name: str = "") -> np.ndarray:

@@ -11,6 +11,7 @@ import xarray as xr
 from neurosal.errors import ArgumentError, DataError
 from neurosal.labelled import region_coordinates
 from neurosal.loaders.runs import Run
+from neurosal.parcellation.files import READ_ERRORS, read_values
 from neurosal.parcellation.maskers import RESAMPLED, MaskerAtlas, as_image, label_ids, uncleaned
 from neurosal.parcellation.signals import OUTSIDE_VOLUME, RegionSignals, check_t_r, warn_missing
 
@@ -123,8 +124,11 @@ def _extract(img: object, atlas: MaskerAtlas, masker: object, name: str) -> np.n
         warnings.filterwarnings("ignore", RESAMPLED)
         try:
             found = np.asarray(worker.transform(as_image(img, worker)), dtype=np.float64)
-        except (ValueError, TypeError) as error:
-            raise DataError(f"{name}: {type(worker).__name__} cannot take it: {error}") from error
+        except (*READ_ERRORS, TypeError) as error:
+            file = f" {img}" if isinstance(img, str | Path) and str(img) != name else " it"
+            raise DataError(
+                f"{name}: {type(worker).__name__} cannot take{file}: {error}"
+            ) from error
     found = found.reshape(-1, found.shape[-1]) if found.ndim else found.reshape(1, 1)
     values = np.full((len(found), len(atlas)), np.nan)
     values[:, _columns(worker, atlas, found.shape[1], name)] = found
@@ -172,7 +176,7 @@ def _split_holes(img: object) -> tuple[object, object]:
     from nilearn.image import new_img_like
 
     if isinstance(img, nib.spatialimages.SpatialImage):
-        data = img.get_fdata(dtype=np.float32)
+        data = np.asarray(read_values(img, _name(img)), dtype=np.float32)
         holes = np.isnan(data)
         if not holes.any():
             return img, None

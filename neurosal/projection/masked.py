@@ -1,7 +1,6 @@
 """Region values through a masker of nilearn, and back."""
 
 import warnings
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import nibabel as nib
@@ -9,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from neurosal.parcellation.extract import first_time, repetition_time
-from neurosal.parcellation.files import shown
+from neurosal.parcellation.files import as_volume, shown
 from neurosal.parcellation.masker_signals import measure_map
 from neurosal.parcellation.maskers import MaskerAtlas
 from neurosal.projection.values import (
@@ -106,7 +105,9 @@ def read_masker(
     Raises
     ------
     DataError
-        If the masker cannot take the image.
+        If the file is missing or damaged, or the masker cannot take the image.
+    ArgumentError
+        If it is no image.
 
     Examples
     --------
@@ -117,7 +118,7 @@ def read_masker(
     >>> read_masker(paint_masker(np.array([5.0, 7.0]), atlas), atlas).values.tolist()
     [5.0, 7.0]
     """
-    img = nib.load(img) if isinstance(img, str | Path) else img
+    img = img if hasattr(img, "mesh") else as_volume(img, "img")
     values, frames = measure_map(img, atlas)
     lost = np.isnan(values).all(axis=0)
     if lost.any():

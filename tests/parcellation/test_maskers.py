@@ -219,6 +219,22 @@ def test_maskers_that_do_not_fit_say_so():
         extract_regions(surface_labels(), load_atlas(SurfaceLabelsMasker(surface_labels())))
 
 
+@pytest.mark.parametrize("content", [None, b"no image", b"cut"])
+def test_damaged_files_are_named_and_stop_no_other_run(tmp_path, content):
+    atlas = load_atlas(maskers()["labels"])
+    paths = [tmp_path / "whole.nii.gz", tmp_path / "broken.nii.gz"]
+    nib.save(bold(), paths[0])
+    if content:
+        whole = paths[0].read_bytes()
+        paths[1].write_bytes(whole[: len(whole) // 2] if content == b"cut" else content)
+    runs = [Run(path, pd.DataFrame(), 2.0, subject="1", task=path.name[:5]) for path in paths]
+    with pytest.warns(UserWarning, match=r"sub-1 task-broke.*broken\.nii\.gz.*The run is left out"):
+        kept = extract_runs(runs, atlas, on_error="warn")
+    assert [one is None for one in kept] == [False, True]
+    with pytest.raises(DataError, match=r"broken\.nii\.gz"):
+        from_image(paths[1], atlas)
+
+
 def test_many_runs_in_processes_and_from_the_cache(tmp_path):
     atlas, runs = load_atlas(maskers()["labels"]), []
     for number in range(3):
