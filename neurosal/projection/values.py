@@ -3,6 +3,7 @@
 import warnings
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from neurosal.errors import ArgumentError
@@ -18,8 +19,9 @@ def label_values(
 
     Parameters
     ----------
-    values : xarray.DataArray or numpy.ndarray
-        Of shape (region,), or with one dimension more.
+    values : xarray.DataArray, numpy.ndarray, pandas.Series or pandas.DataFrame
+        Of shape (region,), or with one dimension more. The index of a series and the columns of a
+        frame name the regions, unless they only count.
     atlas : RegionAtlas
         The regions; a plain array needs one column for each.
     first : tuple of str
@@ -42,6 +44,8 @@ def label_values(
     ('time', 'region')
     """
     shapes = " or ".join(["(region,)", *(f"({one}, region)" for one in first)])
+    if isinstance(values, pd.Series | pd.DataFrame):
+        values = _of_pandas(values, first[0])
     if not isinstance(values, xr.DataArray):
         values = np.asarray(values)
         if values.ndim not in (1, 2) or values.shape[-1] != len(atlas):
@@ -57,6 +61,15 @@ def label_values(
             "others first, e.g. values.mean('sample')."
         )
     return values.transpose(..., "region")
+
+
+def _of_pandas(values: pd.Series | pd.DataFrame, first: str) -> xr.DataArray | np.ndarray:
+    """Keep the names of regions, which a plain array would lose with their order."""
+    names = values.axes[-1]
+    if isinstance(names, pd.RangeIndex):
+        return values.to_numpy()
+    dims = (first, "region")[-values.ndim :]
+    return xr.DataArray(values.to_numpy(), dims=dims, coords={"region": names.astype(str)})
 
 
 def columns_of(array: xr.DataArray, atlas: RegionAtlas) -> np.ndarray:

@@ -114,6 +114,30 @@ def test_regions_are_matched_by_name_and_may_be_a_part():
     assert to_nifti(swapped, atlas, t_r=1.0).shape == (6, 5, 4, 2)
 
 
+def test_what_is_no_image_is_refused():
+    atlas = make_atlas()
+    masker = load_atlas(NiftiLabelsMasker(atlas.labels, standardize=None))
+    with pytest.raises(ArgumentError, match="reference must be a path or a nibabel image"):
+        to_nifti(np.ones(4), atlas, reference=np.ones((2, 2, 2)))
+    for one in (atlas, masker):
+        with pytest.raises(ArgumentError, match="img must be a path or a nibabel image"):
+            from_image(np.ones((6, 5, 4)), one)
+
+
+def test_series_and_frames_of_pandas_are_matched_by_name():
+    atlas = make_atlas()
+    array = labelled(np.array([[1.0, 2.0, 3.0, 4.0], [4.0, 3.0, 2.0, 2.5]]), atlas)
+    frame = pd.DataFrame(array.to_numpy(), columns=array["region"].to_numpy())
+    expected = to_nifti(array, atlas).get_fdata()
+    np.testing.assert_array_equal(to_nifti(frame.iloc[:, ::-1], atlas).get_fdata(), expected)
+    series = frame.iloc[1].sort_values()
+    np.testing.assert_array_equal(to_nifti(series, atlas).get_fdata(), expected[..., 1])
+    plain = frame.iloc[1].reset_index(drop=True)
+    np.testing.assert_array_equal(to_nifti(plain, atlas).get_fdata(), expected[..., 1])
+    with pytest.raises(ArgumentError, match="unknown to it: 1, 2, 3, 4"):
+        to_nifti(pd.Series(np.ones(4), index=[1, 2, 3, 4]), atlas)
+
+
 def test_a_map_of_another_atlas_with_the_same_names_is_told_of():
     atlas, values = make_atlas(), np.array([1.0, 2.0, 3.0, 4.0])
     coarse = labelled(values, atlas)[[1, 3]]
