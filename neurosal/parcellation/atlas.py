@@ -26,7 +26,7 @@ from neurosal.errors import ArgumentError, DataError, check_one_of
 from neurosal.parcellation import fetchers
 from neurosal.parcellation.base import RegionAtlas
 from neurosal.parcellation.beside import describe, read_sidecar, table_beside
-from neurosal.parcellation.files import open_any, open_image, read_values
+from neurosal.parcellation.files import as_volume, open_any, read_values
 from neurosal.parcellation.grayordinates import GrayordinateAtlas
 from neurosal.parcellation.grids import resample_labels, same_grid
 from neurosal.parcellation.label_files import is_on_surface, read_dlabel, read_surface_labels
@@ -158,7 +158,7 @@ class Atlas(RegionAtlas):
             return read_dlabel(img, **choices)
         if label_map is not None:
             raise ArgumentError(f"label_map is for CIFTI and GIFTI files. Got it with {dseg}.")
-        img = open_image(path) if path else dseg
+        img = as_volume(path or dseg, "atlas")
         table = table_beside(path) if table is None and path else table
         if table is None:
             table = _numbered(img, path or "the image")

@@ -41,8 +41,10 @@ def as_pair(files: object, what: str) -> dict[str, object]:
     """
     if isinstance(files, tuple | list) and len(files) == 2:
         files = dict(zip(_SIDES, files, strict=True))
-    if isinstance(files, dict) and files and set(files) <= set(_SIDES):
-        return {side: files[side] for side in _SIDES if files.get(side) is not None}
+    if isinstance(files, dict) and set(files) <= set(_SIDES):
+        pair = {side: files[side] for side in _SIDES if files.get(side) is not None}
+        if pair:
+            return pair
     got = repr(files) if isinstance(files, str | dict) else str(files)
     raise ArgumentError(
         f"{what} must be given as {{'left': ..., 'right': ...}} if it is on surfaces; one "

@@ -102,7 +102,7 @@ def complete_table(table: pd.DataFrame, *, source: str = "the table") -> pd.Data
     out = pd.DataFrame(
         {
             "label_id": _whole_numbers(ids, source),
-            "name": [str(name).strip() for name in names],
+            "name": ["" if pd.isna(name) else str(name).strip() for name in names],
             "network": _filled(network, [pair[0] for pair in parsed]),
             "hemisphere": _sides(hemisphere, [pair[1] for pair in parsed]),
         }

@@ -42,6 +42,11 @@ def mean_maps(
     >>> {key: mean.item() for key, mean in mean_maps(maps, "subject").items()}
     {('01',): 2.0, ('02',): 7.0}
     """
+    if not isinstance(maps, xr.DataArray):
+        raise ArgumentError(
+            "maps must be an xarray.DataArray with names of windows and regions, such as explain "
+            f"gives. Got {type(maps).__name__}."
+        )
     names = [by] if isinstance(by, str) else list(by)
     known = [name for name, one in maps.coords.items() if one.dims == ("sample",)]
     if "sample" not in maps.dims or not names or set(names) - set(known):

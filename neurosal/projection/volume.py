@@ -17,7 +17,7 @@ from neurosal.errors import ArgumentError
 from neurosal.parcellation.atlas import Atlas
 from neurosal.parcellation.base import RegionAtlas
 from neurosal.parcellation.extract import first_time, grid_layout, repetition_time
-from neurosal.parcellation.files import open_image, shown
+from neurosal.parcellation.files import as_volume, shown
 from neurosal.parcellation.grayordinates import GrayordinateAtlas
 from neurosal.parcellation.maps import MapsAtlas
 from neurosal.parcellation.streaming import n_volumes, region_means
@@ -92,9 +92,8 @@ def to_nifti(
     array = label_values(values, atlas)
     times, step = find_times(array, t_r)
     columns = columns_of(array, atlas)
-    grid = open_image(reference) if isinstance(reference, str | Path) else reference
-    if grid is None:
-        grid = atlas.maps if isinstance(atlas, MapsAtlas) else atlas.labels
+    own = atlas.maps if isinstance(atlas, MapsAtlas) else atlas.labels
+    grid = own if reference is None else as_volume(reference, "reference")
     paint = sum_maps if isinstance(atlas, MapsAtlas) else _paint
     data, there = paint(values_by_region(array, columns), atlas, grid)
     _warn_lost((columns >= 0) & ~there, atlas)
@@ -151,7 +150,7 @@ def from_nifti(
     """
     _check_has_voxels(atlas, "read with from_cifti or from_surface")
     name = str(img) if isinstance(img, str | Path) else "the image"
-    img = open_image(img) if isinstance(img, str | Path) else img
+    img = as_volume(img, "img")
     read = fit_maps if isinstance(atlas, MapsAtlas) else _means
     values = read(img, atlas, name)
     if len(img.shape) < 4:

@@ -103,6 +103,12 @@ def test_no_table_names_labels_by_id_and_says_so(folder):
     assert atlas.regions["name"].tolist() == ["label_3", "label_7", "label_11"]
 
 
+@pytest.mark.parametrize("dseg", [None, LABELS])
+def test_what_is_no_image_is_refused(dseg):
+    with pytest.raises(ArgumentError, match="atlas must be a path or a nibabel image of voxels"):
+        load_atlas(dseg)
+
+
 def test_row_without_voxels_is_dropped_by_name():
     table = pd.concat([TABLE, pd.DataFrame({"index": [5], "name": ["Ghost"]})])
     with pytest.warns(UserWarning, match="1 regions of the table .* Ghost"):
@@ -118,6 +124,7 @@ def test_row_without_voxels_is_dropped_by_name():
         (LABELS, TABLE.rename(columns={"name": "title"}), "needs 'index'"),
         (LABELS, TABLE.assign(index=["a", "3", "7"]), "whole numbers. Got 'a'"),
         (LABELS, TABLE.assign(name=["", "x", "y"]), r"no name for the labels \[11\]"),
+        (LABELS, TABLE.assign(name=[None, "x", "y"]), r"no name for the labels \[11\]"),
         (LABELS + np.float32(0.25), TABLE, "not whole numbers.*nearest"),
         (LABELS - np.int16(1), TABLE, "not whole numbers from 0 up"),
         (np.where(LABELS == 0, np.nan, LABELS), TABLE, "not whole numbers"),

@@ -197,6 +197,8 @@ def test_what_is_no_pair_says_how_to_give_one(tmp_path, rng, atlas):
     labels = label_pair(tmp_path)
     with pytest.raises(ArgumentError, match=r"A run must be given as \{'left'.*hemi-L_bold"):
         extract_regions(pair["left"], atlas)
+    with pytest.raises(ArgumentError, match=r"A run must be given as \{'left'.*'left': None"):
+        extract_regions({"left": None}, atlas)
     with pytest.raises(ArgumentError, match=r"The atlas must be given as \{'left'"):
         load_atlas(labels[0])
     with pytest.raises(DataError, match=r"hemi-L_bold\.func\.gii holds no labels"):

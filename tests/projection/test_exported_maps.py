@@ -151,6 +151,8 @@ def test_sessions_runs_and_no_subject_have_their_places(tmp_path):
     assert [path.parent for path in alone] == [tmp_path / "b"] * 2
     (mean,) = save_maps(maps.drop_vars("task"), atlas, tmp_path / "c", by="subject")
     assert mean.name == "sub-1_seg-atlas_desc-mean_saliency.ptseries.nii"
+    with pytest.raises(ArgumentError, match=r"maps must be an xarray\.DataArray .* Got ndarray"):
+        save_maps(maps.to_numpy(), atlas, tmp_path / "d")
     twice = windows_of(atlas, condition=["a b", "ab", "ab", "ab", "ab"])
     with pytest.raises(ArgumentError, match=r"'s_1', 'a b'.* would both be written to"):
         save_maps(twice, atlas, tmp_path / "d")
