@@ -19,6 +19,7 @@ from neurosal.parcellation.base import RegionAtlas
 from neurosal.parcellation.files import read_values, shown
 from neurosal.parcellation.grids import check_spaces, same_grid
 from neurosal.parcellation.signals import OUTSIDE_VOLUME, RegionSignals, check_finite
+from neurosal.parcellation.streaming import check_whole
 from neurosal.parcellation.tables import complete_table
 
 
@@ -170,6 +171,7 @@ def maps_signals(
             f"mm). Check that the image is in the space of the atlas ({atlas.space or 'unknown'}) "
             "and that its affine is right."
         )
+    check_whole(img)
     data = read_values(img, name)
     data = _plain(data.reshape(*data.shape[:3], -1))
     n_voxels, live = _check_voxels(data, maps, atlas, name)

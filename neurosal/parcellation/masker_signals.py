@@ -14,6 +14,7 @@ from neurosal.loaders.runs import Run
 from neurosal.parcellation.files import READ_ERRORS, read_values
 from neurosal.parcellation.maskers import RESAMPLED, MaskerAtlas, as_image, label_ids, uncleaned
 from neurosal.parcellation.signals import OUTSIDE_VOLUME, RegionSignals, check_t_r, warn_missing
+from neurosal.parcellation.streaming import check_whole
 
 _T_R_ERROR = 0.01  # of the repetition time: what headers round away
 _HOLE = 1e-6  # of a region's weight: with more of it NaN, the region is
@@ -59,6 +60,7 @@ def masker_series(source: object, atlas: MaskerAtlas, *, t_r: float | None) -> x
     t_r = check_t_r(run.t_r if t_r is None and run else t_r or 0.0, name)
     if run:
         _check_filters(atlas, t_r, name)
+    check_whole(img)
     values = _extract(img, atlas, atlas.masker, name)
     _check_finite(values, atlas, name)
     values[:, (values == 0).all(axis=0)] = np.nan

@@ -25,6 +25,7 @@ else:
     _open_gzip, _GZIP_ERRORS = igzip.open, (*READ_ERRORS, isal_zlib.error)
 
 _BLOCK = 32
+_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,6 +178,42 @@ def n_volumes(img: nib.spatialimages.SpatialImage) -> int:
     return int(np.prod(img.shape[3:], dtype=int))
 
 
+def check_whole(img: object) -> None:
+    """Read a compressed file to its end, where its checksum is; nibabel stops at the last voxel.
+
+    Parameters
+    ----------
+    img : nibabel image, str, pathlib.Path or anything else
+        What is no compressed file is not looked at.
+
+    Raises
+    ------
+    DataError
+        If the file is damaged.
+
+    Examples
+    --------
+    >>> check_whole(nib.Nifti1Image(np.ones((1, 1, 1)), np.eye(4)))
+    """
+    path = img if isinstance(img, str | os.PathLike) else _file_of(img)
+    if not os.fspath(path).endswith((".gz", ".mgz")) or not os.path.isfile(path):
+        return
+    try:
+        with _open_gzip(path, "rb") as stream:
+            while stream.read(_CHUNK):
+                pass
+    except _GZIP_ERRORS as error:
+        raise DataError(
+            f"{path} is damaged or cut short: {error}. Copy or download it again."
+        ) from error
+
+
+def _file_of(img: object) -> str:
+    """Give the file that an image's values are still in; empty if there is none."""
+    file = getattr(getattr(img, "dataobj", None), "file_like", "")
+    return os.fspath(file) if isinstance(file, str | os.PathLike) else ""
+
+
 def _signal(first: np.ndarray, still: np.ndarray, n_times: int, layout: Layout) -> tuple:
     """Tell each region's share of voxels with signal, and whether it is zero throughout."""
     constant = np.zeros(len(first), dtype=bool)
@@ -199,7 +236,7 @@ def _volumes(img: nib.spatialimages.SpatialImage, voxels: np.ndarray) -> tuple:
     if not nib.is_proxy(proxy):
         return _from_memory(np.asarray(proxy), voxels), 1.0, 0.0
     if isinstance(img, nib.Nifti1Pair) and kind.itemsize <= 8:
-        path = os.fspath(proxy.file_like) if isinstance(proxy.file_like, str | os.PathLike) else ""
+        path = _file_of(img)
         scale = (float(proxy.slope), float(proxy.inter))
         if path.endswith(".gz"):
             return _from_gzip(path, proxy, voxels), *scale

@@ -19,6 +19,7 @@ from neurosal.loaders.runs import Run
 from neurosal.parcellation import grids, streaming
 from neurosal.parcellation.atlas import Atlas, load_atlas
 from neurosal.parcellation.extract import extract_regions
+from neurosal.parcellation.maps import MapsAtlas
 from neurosal.parcellation.maskers import atlas_of_masker
 
 OBLIQUE = np.array(
@@ -291,9 +292,19 @@ def test_cut_gzip_is_named(saved, keep):
         extract_regions(path, atlas, t_r=1.0)
 
 
-def test_flipped_bits_are_found_by_the_checksum(saved):
+@pytest.mark.parametrize("kind", ["labels", "maps", "masker"])
+def test_flipped_bits_are_found_by_the_checksum(saved, kind):
+    from nilearn.maskers import NiftiLabelsMasker
+
     folder, atlas = saved
     path = folder / "bold.nii.gz"
+    if kind == "maps":
+        weights = np.asarray(atlas.labels.dataobj)[..., None] == [2, 5]
+        table = pd.DataFrame({"index": [1, 2], "name": ["a", "b"]})
+        atlas = MapsAtlas(nib.Nifti1Image(weights.astype("f4"), np.eye(4)), table)
+    if kind == "masker":
+        atlas = load_atlas(NiftiLabelsMasker(atlas.labels, standardize=None))
+    extract_regions(path, atlas, t_r=1.0)
     content = bytearray(path.read_bytes())
     content[-7] ^= 1
     path.write_bytes(content)
