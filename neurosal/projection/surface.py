@@ -65,7 +65,8 @@ def to_surface(
     ------
     ArgumentError
         If the shape does not fit, regions or the mesh are unknown, the mesh has another number of
-        vertices than the atlas, or the atlas has no cortex or is one of weights.
+        vertices than the atlas, or the atlas has no cortex, is one of weights, or is known to be
+        in another space than ``"fsaverage5"``.
 
     See Also
     --------
@@ -83,7 +84,7 @@ def to_surface(
     """
     from nilearn.surface import PolyMesh, SurfaceImage
 
-    outer, inner = _surfaces(mesh)
+    outer, inner = _surfaces(mesh, atlas)
     parts = paint_vertices(values, atlas, outer, inner)
     return SurfaceImage(PolyMesh(**{side: outer.parts[side] for side in parts}), parts)
 
@@ -174,7 +175,9 @@ def from_surface(
     """
     if t_r is not None and not (np.isfinite(t_r) and t_r > 0):
         raise ArgumentError(f"t_r must be above 0 s. Got {t_r}.")
-    outer, inner = (img.mesh, None) if isinstance(atlas, GrayordinateAtlas) else _surfaces(mesh)
+    outer, inner = (
+        (img.mesh, None) if isinstance(atlas, GrayordinateAtlas) else _surfaces(mesh, atlas)
+    )
     rows = _rows(atlas, outer, inner)
     sizes = {side: len(part) for side, part in img.data.parts.items()}
     wanted = {side: len(row) for side, row in rows.items()}
@@ -193,13 +196,14 @@ def from_surface(
     return with_times(label_back(values, atlas), start, t_r or 0.0)
 
 
-def _surfaces(mesh: object) -> tuple:
+def _surfaces(mesh: object, atlas: RegionAtlas) -> tuple:
     """Give a mesh, and that of the white surface below it where it is known."""
     from nilearn.surface import PolyMesh
 
     if isinstance(mesh, PolyMesh):
         return mesh, None
     if isinstance(mesh, str) and mesh == "fsaverage5":
+        _check_space(atlas)
         return _fsaverage5()
     if isinstance(mesh, dict | tuple | list):
         return PolyMesh(**as_pair(mesh, "mesh")), None
@@ -208,6 +212,15 @@ def _surfaces(mesh: object) -> tuple:
         f"{mesh!r}. nilearn downloads other sizes, as PolyMesh: "
         "nilearn.datasets.load_fsaverage('fsaverage6')['pial']."
     )
+
+
+def _check_space(atlas: RegionAtlas) -> None:
+    """Refuse a volume that is known to lie elsewhere than fsaverage5."""
+    if isinstance(atlas, Atlas) and atlas.space and not atlas.space.upper().startswith("MNI"):
+        raise ArgumentError(
+            f"The atlas {atlas.name} is in the space {atlas.space}, fsaverage5 in MNI152. Give "
+            "mesh= surfaces in its space; if it is in MNI152, load it with that name as space=."
+        )
 
 
 @functools.lru_cache(maxsize=1)

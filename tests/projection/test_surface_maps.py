@@ -1,5 +1,7 @@
 """Region values to nilearn's SurfaceImage and back."""
 
+import warnings
+
 import nibabel as nib
 import numpy as np
 import pandas as pd
@@ -19,7 +21,7 @@ MESH = flat_mesh(12, 14)
 IDS = (2, 5, 9, 300)
 
 
-def halves(step=4.0):
+def halves(step=4.0, space="MNI152NLin6Asym"):
     """A volume atlas: left, right, and upper middle part of MNI space; x = 0 is the border."""
     shape = np.array([46, 56, 46])
     affine = nib.affines.from_matvec(np.diag([step] * 3), [-92.0, -128, -72])
@@ -34,7 +36,7 @@ def halves(step=4.0):
             "hemisphere": ["L", "R", "M", "L"],
         }
     )
-    return Atlas(nib.Nifti1Image(labels, affine), table, space="MNI152NLin6Asym")
+    return Atlas(nib.Nifti1Image(labels, affine), table, space=space)
 
 
 def test_every_vertex_has_the_value_of_its_label():
@@ -79,6 +81,16 @@ def test_volume_atlas_is_sampled_without_mixing_and_on_its_side():
     sure = (points[:, 0] < -12) & (np.abs(points[:, 2] - 42) > 12)
     np.testing.assert_array_equal(left[sure, 0], np.where(points[sure, 2] > 42, 77.5, 10))
     np.testing.assert_array_equal(from_surface(img, atlas), values)
+
+
+def test_volume_atlas_of_another_space_is_not_put_on_fsaverage():
+    atlas, values = halves(space="T1w"), np.arange(4.0)
+    for call in (lambda: to_surface(values, atlas), lambda: from_surface(None, atlas)):
+        with pytest.raises(ArgumentError, match="atlas is in the space T1w, fsaverage5 in MNI152"):
+            call()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert to_surface(values, atlas, mesh=MESH).mesh is not None
 
 
 def test_volume_atlas_of_part_of_the_brain():
