@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from neurosal.errors import ArgumentError
+from neurosal.errors import ArgumentError, check_one_of
 
 
 def mean_maps(
@@ -85,6 +85,8 @@ def mean_by_condition(maps: xr.DataArray, conditions: Sequence | None = None) ->
     """
     means = {key[0]: mean for key, mean in mean_maps(maps, "condition").items()}
     names = list(means) if conditions is None else np.asarray(conditions).tolist()
+    for name in names:
+        check_one_of("conditions", name, means)
     index = pd.Index([str(name) for name in names], name="condition")
     plain = [means[name].drop_vars("condition") for name in names]
     options = {"coords": "minimal", "compat": "override", "join": "override"}

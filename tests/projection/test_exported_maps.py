@@ -70,6 +70,8 @@ def test_means_are_those_of_the_windows_they_name():
     assert joined["condition"].to_numpy().tolist() == ["rest", "left hand"]
     np.testing.assert_allclose(joined[1], maps[[0, 1, 3]].mean("sample"), rtol=1e-6)
     assert joined.attrs == maps.attrs
+    with pytest.raises(ArgumentError, match=r"conditions must be one of 'left hand', 'rest'\. Got"):
+        mean_by_condition(maps, ["rest", "right hand"])
     with pytest.raises(ArgumentError, match=r"by must name coordinates on 'sample' .*subject, "):
         mean_maps(maps, "network")
 
