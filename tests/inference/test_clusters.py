@@ -57,6 +57,20 @@ def test_all_flips_equal_a_plain_enumeration():
     assert np.flatnonzero(numbers == 1).tolist() == heaviest
 
 
+def test_flips_of_a_subject_without_importance_tie_with_the_observed_data():
+    """Screening gives each fold its cells: some subjects are zero in all of a cluster."""
+    chain = sparse.diags_array([1.0] * 5, offsets=1, shape=(6, 6))
+    for seed in range(12):
+        x = np.random.default_rng(seed).standard_normal((8, 6))
+        x[:5, 1:4] += 2.5
+        x[5:, 1:4] = 0
+        p, _ = cluster_test(x, chain, threshold=1.5)
+        expected = plain_cluster_p(x, (chain + chain.T).toarray(), 1.5)
+        np.testing.assert_allclose(p, expected, atol=1e-12)
+        x[5:] = 0
+        assert cluster_test(x, chain, threshold="tfce")[0].min() >= 8 / 128
+
+
 @pytest.mark.parametrize("threshold", [2.0, "tfce"])
 def test_group_clusters_are_those_of_mne(threshold):
     from mne.stats import spatio_temporal_cluster_1samp_test
