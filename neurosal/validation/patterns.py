@@ -16,6 +16,8 @@ CANNOT_SHOW = (
     "condition. Where cells are screened by a test of each one, as by default, part of the "
     "agreement is built in."
 )
+#: Of the largest variance of scores: what is smaller is rounding, in float32 too.
+_SPANNED = 1e-8
 
 
 def haufe_comparison(
@@ -186,7 +188,8 @@ def haufe_pattern(data: object, scores: object) -> np.ndarray:
             f"and {np.shape(scores)}."
         )
     values, reads = values - values.mean(axis=0), reads - reads.mean(axis=0)
-    return values.T @ reads @ np.linalg.pinv(reads.T @ reads, hermitian=True)
+    spread = np.linalg.pinv(reads.T @ reads, rcond=_SPANNED, hermitian=True)
+    return values.T @ reads @ spread
 
 
 def _within(sizes: np.ndarray, ours: np.ndarray) -> float:
