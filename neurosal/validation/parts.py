@@ -61,8 +61,12 @@ class Parts:
 
     @property
     def groups(self) -> np.ndarray | None:
-        """Labels (sample,) of runs, or else of subjects; None where no group has two classes."""
-        for names in (("subject", "session", "run"), ("subject",)):
+        """Labels (sample,) of runs, or else of subjects; None where no group has two classes.
+
+        A run is of one task; where the tasks are the classes, runs of one name count together.
+        """
+        run = ("subject", "session", "task", "run")
+        for names in (run, ("subject", "session", "run"), ("subject",)):
             known = [self.windows[name].to_numpy() for name in names if name in self.windows.coords]
             labels = np.array([" ".join(map(str, row)) for row in zip(*known, strict=True)])
             if known and any(len(set(self.y[labels == one])) > 1 for one in np.unique(labels)):

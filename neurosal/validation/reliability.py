@@ -140,7 +140,7 @@ def reliability(
         pairs = retrained_halves(decoder, windows, y, groups, **options)
         if pairs:
             tests["retrained"] = compare_halves(pairs, n_flips=n_flips, rng=rng)
-    return _judge(table, levels, given, known, tests)
+    return _judge(table, levels, given, tests)
 
 
 def _values(maps: object, y: object) -> np.ndarray:
@@ -215,7 +215,6 @@ def _judge(
     table: dict[str, dict],
     levels: dict[str, np.ndarray],
     given: np.ndarray,
-    known: dict[str, np.ndarray],
     tests: dict[str, HalfTest],
 ) -> Check:
     """Put numbers and verdict together."""
@@ -242,23 +241,21 @@ def _judge(
         name="reliability",
         question=QUESTION,
         verdict=verdict,
-        finding=_say(table, values, tests, given, "subject" in known),
+        finding=_say(table, values, tests, given),
         cannot_show=CANNOT_SHOW,
         values={name: float(value) for name, value in values.items()},
         data=xr.Dataset(data, coords=coords),
     )
 
 
-def _say(
-    table: dict, values: dict, tests: dict[str, HalfTest], given: np.ndarray, subjects: bool
-) -> str:
+def _say(table: dict, values: dict, tests: dict[str, HalfTest], given: np.ndarray) -> str:
     """Put the numbers into words."""
     parts = [
         f"{row['n_units']} {level}s: ICC(3,1) {row['icc']:.2f}, mean rank correlation "
         f"{row['rank_correlation']:.2f}"
         for level, row in table.items()
     ]
-    if subjects:
+    if "subject" in table:
         parts.append(
             f"a subject's map with the mean of the others': {values['leave_one_out_mean']:.2f} "
             f"(least {values['leave_one_out_least']:.2f})"

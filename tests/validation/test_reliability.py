@@ -218,6 +218,21 @@ def test_conditions_that_a_run_lacks_and_regions_that_it_does_not_cover():
     assert reliability(wider, y=y, folds=folds).values == expected.values
 
 
+def test_subjects_without_a_condition_in_common_are_not_compared():
+    """Two groups with tasks of their own: folds and halves have all conditions, subjects not."""
+    subjects = np.repeat(list("1234"), 10)
+    y = np.where(np.isin(subjects, ["1", "2"]), np.tile(["a", "b"], 20), np.tile(["c", "d"], 20))
+    values = np.random.default_rng(0).normal(size=(40, 3, 9))
+    coords = {"subject": ("sample", subjects)}
+    maps = xr.DataArray(values, dims=("sample", "time", "region"), coords=coords)
+    first = np.isin(subjects, ["1", "3"])
+    folds = [tuple(map(np.flatnonzero, pair)) for pair in ((first, ~first), (~first, first))]
+    check = reliability(maps, y=y, folds=folds)
+    assert check.verdict in ("reported", "flagged")
+    assert check.data["level"].values.tolist() == ["fold"]
+    assert "a subject's map" not in check.finding
+
+
 def test_nothing_to_compare():
     maps = xr.DataArray(np.ones((4, 2, 3)), dims=("sample", "time", "region"))
     check = reliability(maps, y=list("abab"), folds=[(np.arange(4), np.arange(4))])

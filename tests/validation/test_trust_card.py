@@ -9,13 +9,14 @@ import xarray as xr
 from region_study import region_study
 
 from neurosal.errors import ArgumentError
+from neurosal.inference import prediction_test
 from neurosal.models import InputCellClassifier, Training
 from neurosal.reporting.check_figures import can_draw
 from neurosal.saliency.window_decoder import WindowDecoder, cross_explain
 from neurosal.validation.card import trust_card
 from neurosal.validation.card_rows import ROWS
 from neurosal.validation.check import Check
-from neurosal.validation.parts import take_apart
+from neurosal.validation.parts import Parts, take_apart
 from neurosal.validation.twins import shuffle_within
 
 #: Without the two that train most.
@@ -151,6 +152,22 @@ def test_maps_are_taken_by_window_and_by_condition_and_by_name(true):
     for shape in [(3, 4), (5, 17, 38), (48, 17, 3)]:
         with pytest.raises(ArgumentError, match="maps must be"):
             take_apart(true, maps=np.zeros(shape))
+
+
+def test_labels_are_shuffled_within_the_runs_of_each_task():
+    """Run 1 of one task and run 1 of another are two runs, as for the test of the accuracy."""
+    tasks, labels = np.repeat(["motor", "memory"], 40), np.repeat([["lh", "rh"], ["0bk", "2bk"]], 20)
+    y = np.random.default_rng(0).permuted(labels.reshape(2, 40), axis=1).ravel()
+    coords = {name: ("sample", np.full(80, "1")) for name in ("subject", "session", "run")}
+    coords |= {"task": ("sample", tasks), "condition": ("sample", y)}
+    windows = xr.DataArray(np.zeros((80, 1, 1)), dims=("sample", "time", "region"), coords=coords)
+    guess = np.where(tasks == "motor", "lh", "0bk")
+    parts = Parts(windows, y, [], [], None, guess, windows)
+    found = trust_card(parts, checks=["accuracy"])["accuracy"].values
+    test = prediction_test(guess, y, windows)
+    assert found["p"] == test["p"].item() == 1.0
+    assert found["chance"] == test["chance"].item() == 0.5
+    assert set(Parts(windows, tasks, [], [], None, tasks, windows).groups) == {"1 1 1"}
 
 
 def test_regions_that_a_run_does_not_cover_are_left_out(study, true):
