@@ -157,6 +157,12 @@ def _split_by(cv: object, samples: pd.DataFrame) -> list:
             f"cv must hold out every window once. {cv!r} holds out {len(np.unique(held_out))} of "
             f"{len(y)}, in {len(held_out)} places. Use GroupKFold, LeaveOneGroupOut or the like."
         )
+    seen = [len(np.intersect1d(train, test)) for train, test in folds]
+    if any(seen):
+        raise ArgumentError(
+            f"cv must train on other windows than those held out. Fold {np.argmax(seen) + 1} of "
+            f"{cv!r} trains on {max(seen)} that it holds out. Leave them out of its training set."
+        )
     _check_training_sets(y, folds)
     return folds
 
@@ -220,9 +226,9 @@ def fold_accuracy(
 
 def _groups(samples: pd.DataFrame, cv: str, n_stretches: int) -> np.ndarray:
     """Number the samples that must stay together."""
-    runs = samples.groupby(["subject", "session", "run"]).ngroup().to_numpy()
+    runs = samples.groupby(["subject", "session", "run"], dropna=False).ngroup().to_numpy()
     if cv == "subject":
-        return samples.groupby("subject").ngroup().to_numpy()
+        return samples.groupby("subject", dropna=False).ngroup().to_numpy()
     if cv == "run":
         return runs
     if samples["onset"].isna().any():

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import xarray as xr
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neurosal.errors import ArgumentError
@@ -23,6 +23,7 @@ def windows_of(n_subjects, n_runs, conditions):
     )
 
 
+@settings(deadline=None)
 @given(
     n_subjects=st.integers(2, 15), n_runs=st.integers(1, 3), cv=st.sampled_from(["subject", "run"])
 )
@@ -47,6 +48,25 @@ def test_blocks_are_contiguous_in_time_and_come_with_a_warning():
         for run in ("0", "1"):
             onsets = np.sort(windows["onset"][test][windows["run"][test] == run])
             assert np.all(np.diff(onsets) == 30.0)
+
+
+@pytest.mark.filterwarnings("ignore:cv='block'")
+def test_runs_without_a_session_are_runs_of_their_own():
+    windows = windows_of(2, 2, ["on", "off"] * 10)
+    for sessions in ([np.nan] * 80, [np.nan] * 40 + ["1"] * 40):
+        other = windows.assign_coords(session=("sample", np.array(sessions, dtype=object)))
+        for cv in ("run", "block"):
+            held_out = [
+                sorted(tuple(test) for _, test in make_folds(one, cv)) for one in (windows, other)
+            ]
+            assert held_out[0] == held_out[1]
+
+
+def test_folds_that_train_on_held_out_windows_are_refused():
+    windows, every = windows_of(1, 1, ["on", "off"] * 4), np.arange(8)
+    overlapping = [(every[2:], every[:4]), (every[:4], every[4:])]
+    with pytest.raises(ArgumentError, match=r"Fold 1 of .* trains on 2 that it holds out"):
+        make_folds(windows, overlapping)
 
 
 @pytest.mark.parametrize(
