@@ -201,12 +201,13 @@ def retraining_test(
 
 def _run_codes(runs: object) -> np.ndarray:
     """Number the runs."""
-    if isinstance(runs, xr.DataArray) and "sample" in runs.dims and runs.ndim > 1:
+    labelled = isinstance(runs, xr.DataArray) and "sample" in runs.dims
+    if labelled and (runs.ndim > 1 or runs.name == "run"):
         names = [name for name in _RUN if name in runs.coords and runs[name].dims == ("sample",)]
         if "run" not in names:
             raise ArgumentError("The windows given as runs= lack the coordinate 'run' on 'sample'.")
         table = pd.DataFrame({name: runs[name].values for name in names})
-        return table.groupby(names).ngroup().to_numpy()
+        return table.groupby(names, dropna=False).ngroup().to_numpy()
     return np.unique(np.asarray(runs), return_inverse=True)[1]
 
 

@@ -72,6 +72,9 @@ def test_a_run_of_another_subject_is_another_run():
     by_windows = prediction_test(predicted, y, windows, seed=4)
     xr.testing.assert_identical(by_windows, prediction_test(predicted, y, runs, seed=4))
     assert by_windows.attrs["n_runs"] == 4
+    unknown = windows.assign_coords(session=("sample", np.full(32, np.nan)))
+    for one in (windows["run"], unknown):
+        assert prediction_test(predicted, y, one, seed=4)["p"] == by_windows["p"]
 
 
 def test_p_of_predictions_is_uniform_where_labels_trained_nothing():

@@ -156,8 +156,8 @@ def test_maps_are_taken_by_window_and_by_condition_and_by_name(true):
 
 def test_labels_are_shuffled_within_the_runs_of_each_task():
     """Run 1 of one task and run 1 of another are two runs, as for the test of the accuracy."""
-    tasks, labels = np.repeat(["motor", "memory"], 40), np.repeat([["lh", "rh"], ["0bk", "2bk"]], 20)
-    y = np.random.default_rng(0).permuted(labels.reshape(2, 40), axis=1).ravel()
+    tasks, labels = np.repeat(["motor", "memory"], 40), np.tile([["lh", "rh"], ["0bk", "2bk"]], 20)
+    y = np.random.default_rng(0).permuted(labels, axis=1).ravel()
     coords = {name: ("sample", np.full(80, "1")) for name in ("subject", "session", "run")}
     coords |= {"task": ("sample", tasks), "condition": ("sample", y)}
     windows = xr.DataArray(np.zeros((80, 1, 1)), dims=("sample", "time", "region"), coords=coords)
