@@ -5,6 +5,7 @@ import pytest
 import xarray as xr
 from scipy.stats import spearmanr
 
+from neurosal.errors import ArgumentError
 from neurosal.models import InputCellClassifier, Training
 from neurosal.saliency.window_decoder import WindowDecoder
 from neurosal.validation import method_agreement
@@ -43,3 +44,22 @@ def test_windows_are_drawn_evenly_and_lost_regions_left_out(decoder):
     other = method_agreement(decoder, wider, **options)
     xr.testing.assert_equal(one.maps["gradient"], other.maps["gradient"])
     assert one.maps["gradient"].sizes["sample"] == 4
+
+
+def test_neither_padding_nor_steps_after_at_agree(decoder):
+    """What is zero in all maps alike is no agreement."""
+    methods = ["gradient", "occlusion"]
+    padded = X.copy()
+    padded[:, 4:] = np.nan
+    for windows, asked in ((padded, methods), (X, {name: {"at": 3} for name in methods})):
+        found = method_agreement(decoder, windows, y=Y, methods=asked, n_windows=6)
+        given = decoder.screening_.to_numpy().copy()
+        given[4:] = False
+        pairs = zip(*(abs(found.maps[name].to_numpy()[:, given]) for name in methods), strict=True)
+        expected = np.mean([spearmanr(one, other)[0] for one, other in pairs])
+        assert found.agreement.loc[*methods] == pytest.approx(expected)
+
+
+def test_windows_of_another_shape_are_refused(decoder):
+    with pytest.raises(ArgumentError, match=r"\(time, region\) = \(6, 5\) each.*Got \(6, 4\)"):
+        method_agreement(decoder, X[..., :4], y=Y)
