@@ -139,11 +139,19 @@ def _labels(work: Work, **options: object) -> Check:
     return sanity.label_permutation(work.parts.maps, work.parts.windows, **options)
 
 
-def _temporal_bias(work: Work, *, most_windows: int | None = None, **options: object) -> Check:
+def _temporal_bias(
+    work: Work,
+    *,
+    most_windows: int | None = None,
+    most_positions: int | None = None,
+    **options: object,
+) -> Check:
     """A signal moved through time."""
     if work.parts.foreign:
         raise DataError("it checks the decoder, and the maps are not the decoder's own")
     n = len(work.parts.y)
+    if most_positions is not None:
+        options = {"n_positions": min(most_positions, work.parts.windows.sizes["time"])} | options
     options = {"n_windows": min(most_windows or n, n)} | work.drawn | options
     return temporal_bias(work.parts.decoder, work.parts.windows, y=work.parts.y, **options)
 
@@ -216,8 +224,8 @@ ROWS: dict[str, Row] = {
     "temporal bias": Row(
         _temporal_bias,
         TIME_QUESTION,
-        {"n_positions": 3, "most_windows": 80},
-        {"n_positions": 7, "n_draws": 3},
+        {"most_positions": 3, "most_windows": 80},
+        {"most_positions": 7, "n_draws": 3},
     ),
     "deletion and insertion": Row(_deletion, faithfulness.QUESTION, {"most_windows": 80}, {}),
     "remove and retrain": Row(

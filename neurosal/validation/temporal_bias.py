@@ -161,6 +161,8 @@ def temporal_bias(
 
 def _check(steps, regions, width, n_regions, n_positions, n_draws, n_windows) -> None:
     """Refuse what cannot be planted."""
+    if steps < 2:
+        raise ArgumentError("windows have one time point only: a signal cannot move through it.")
     limits = (
         ("width", width, 1, steps - 1),
         ("n_regions", n_regions, 1, regions),

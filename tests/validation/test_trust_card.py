@@ -137,6 +137,19 @@ def test_what_does_not_apply_says_why(study, true):
     assert not card.flagged
 
 
+def test_short_windows_have_fewer_positions_for_a_signal():
+    """The full card asks for more positions than a window of few frames has."""
+    X, y = np.random.default_rng(0).normal(size=(12, 4, 3)), np.tile(["a", "b"], 6)
+    most, found = {"temporal bias": ROWS["temporal bias"].full | {"n_draws": 1}}, []
+    for steps in (4, 1):
+        windows = xr.DataArray(X[:, :steps], dims=("sample", "time", "region"))
+        decoder = small(max_epochs=1).fit(windows, y)
+        parts = Parts(windows, y, [], [], decoder, y, windows)
+        found.append(trust_card(parts, checks=most)["temporal bias"])
+    assert found[0].data.sizes["position"] == 4
+    assert "one time point only" in found[1].finding
+
+
 def test_maps_are_taken_by_window_and_by_condition_and_by_name(true):
     whole = take_apart(true)
     order = np.random.default_rng(0).permutation(whole.windows.sizes["region"])
