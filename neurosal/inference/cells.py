@@ -6,6 +6,7 @@ from neurosal.inference.signflip import constant_cells
 
 TESTED, MISSING, CONSTANT = 0, 1, 2
 MEANINGS = "tested missing constant"
+_ROUNDING = 1e-12  # of a value: what differs from the mean by less does not differ
 
 
 def cell_status(values: np.ndarray) -> np.ndarray:
@@ -62,4 +63,6 @@ def centred(values: np.ndarray, status: np.ndarray, center: str | None) -> np.nd
     over = (2, 3) if center == "map" else (3,)
     sums = np.where(tested, values, 0.0).sum(axis=over, keepdims=True)
     counts = tested.sum(axis=over, keepdims=True)
-    return np.where(tested, values - sums / np.maximum(counts, 1), values)
+    apart = values - sums / np.maximum(counts, 1)
+    apart = np.where(np.abs(apart) > _ROUNDING * np.abs(values), apart, 0.0)
+    return np.where(tested, apart, values)

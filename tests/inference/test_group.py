@@ -202,6 +202,13 @@ def test_centring_asks_for_more_than_the_average_cell():
         assert result["significant"].values[3, :5].tolist() == expected
 
 
+def test_regions_that_are_alike_do_not_differ_from_their_mean():
+    """What is left of them after centring is rounding, which would be tested as importance."""
+    alike = np.repeat(np.random.default_rng(5).random((10, 6, 1)), 7, axis=2)
+    with pytest.raises(DataError, match="No cell can be tested"):
+        group_test(as_maps(alike), center="time", tail="greater")
+
+
 def test_too_few_subjects_are_told_that_nothing_can_be_significant(noise):
     with pytest.warns(UserWarning, match=r"With 5 subjects .* can give is 0.0625"):
         group_test(as_maps(noise[:5]))
