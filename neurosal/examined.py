@@ -79,8 +79,9 @@ class Examined:
         if given.get("correction") == "cluster":
             given.setdefault("adjacency", self.atlas_)
         found = group_test(self.saliency_, contrast=contrast, **given)
-        name = " - ".join(contrast) if isinstance(contrast, tuple | list) else contrast
-        self.statistics_ = getattr(self, "statistics_", {}) | {name or "conditions": found}
+        pair = contrast if isinstance(contrast, tuple | list) else [contrast]
+        name = "conditions" if contrast is None else " - ".join(map(str, pair))
+        self.statistics_ = getattr(self, "statistics_", {}) | {name: found}
         return found
 
     def accuracy_test(self, **options: object) -> xr.Dataset:

@@ -173,6 +173,17 @@ def test_it_clones_with_a_masker_and_forgets_what_it_found():
     assert not hasattr(again, "accuracy_test_")
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_conditions_that_are_numbers_are_tested_by_their_name(tmp_path):
+    numbers = (Y == "task").astype(int)
+    decoder = quick_decoder(cv="subject").fit(X, numbers, GROUPS)
+    for contrast in (0, (1, 0), None):
+        decoder.group_test(contrast, n_permutations=20)
+    assert list(decoder.statistics_) == ["0", "1 - 0", "conditions"]
+    decoder.generate_report(tmp_path)
+    assert (tmp_path / "statistics_0.tsv").exists()
+
+
 def test_the_report_is_handed_every_answer(tmp_path):
     from neurosal.reporting.outputs import collect_results
 
