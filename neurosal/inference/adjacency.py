@@ -90,8 +90,12 @@ def _parts(atlas: RegionAtlas, mesh: object) -> object:
     if mesh is not None:
         raise ArgumentError(f"mesh is for atlases of grayordinates. Got it with {atlas.name}.")
     if isinstance(atlas, MapsAtlas):
-        weights = np.stack([np.abs(atlas.weights(row)) for row in range(len(atlas))])
-        rows = np.where(weights.max(axis=0) > 0, weights.argmax(axis=0), -1)
+        largest = np.zeros(atlas.maps.shape[:3])
+        rows = np.full(largest.shape, -1)
+        for row in range(len(atlas)):  # one at a time: all maps may be gigabytes
+            weights = np.abs(atlas.weights(row))
+            rows[weights > largest] = row
+            np.maximum(largest, weights, out=largest)
         yield _volume_part(rows, atlas.maps.affine)
     elif isinstance(atlas, Atlas):
         labels = np.asarray(atlas.labels.dataobj)

@@ -1,5 +1,7 @@
 """Neighbours of regions against plain loops over voxels, edges and centres."""
 
+import tracemalloc
+
 import nibabel as nib
 import numpy as np
 import pandas as pd
@@ -78,6 +80,18 @@ def test_weights_belong_to_the_heaviest_region():
     with pytest.warns(UserWarning, match="1 of 3 regions"):
         found = region_adjacency(atlas)
     assert found.toarray().tolist() == [[0, 1, 0], [1, 0, 0], [0, 0, 0]]
+
+
+@pytest.mark.filterwarnings("ignore:.*have no neighbour")
+def test_maps_are_not_copied_all_at_once():
+    rng = np.random.default_rng(0)
+    maps = rng.random((12, 12, 12, 300), dtype="float32")
+    atlas = MapsAtlas(nib.Nifti1Image(maps, np.eye(4)), table(300))
+    tracemalloc.start()
+    region_adjacency(atlas)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < maps.nbytes
 
 
 @pytest.fixture
