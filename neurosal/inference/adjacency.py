@@ -8,7 +8,7 @@ from nibabel.affines import apply_affine
 from scipy import sparse
 from scipy.spatial import cKDTree
 
-from neurosal.errors import ArgumentError
+from neurosal.errors import ArgumentError, check_number
 from neurosal.parcellation.atlas import Atlas
 from neurosal.parcellation.base import RegionAtlas
 from neurosal.parcellation.grayordinates import CORTEX, GrayordinateAtlas
@@ -64,8 +64,7 @@ def region_adjacency(
     >>> neighbours.shape, bool((neighbours != neighbours.T).nnz)
     ((160, 160), False)
     """
-    if distance_mm is not None and not 0 < distance_mm < np.inf:
-        raise ArgumentError(f"distance_mm must be above 0. Got {distance_mm}.")
+    check_number("distance_mm", distance_mm, above=0, optional=True)
     parts = list(_parts(atlas, mesh))
     pairs = np.concatenate([touching for touching, _, _ in parts])
     if distance_mm is not None:

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass
 
-from neurosal.errors import ArgumentError, check_one_of
+from neurosal.errors import ArgumentError, check_number, check_one_of
 from neurosal.inference.clusters import FORMING_P
 from neurosal.inference.signflip import TAILS
 
@@ -58,12 +58,8 @@ class Settings:
         check_one_of("tail", self.tail, TAILS)
         check_one_of("center", self.center, CENTERS)
         check_one_of("family", self.family, FAMILIES)
-        if not 0 < self.alpha < 1:
-            raise ArgumentError(f"alpha must be between 0 and 1. Got {self.alpha}.")
-        if isinstance(self.n_permutations, bool) or self.n_permutations != int(self.n_permutations):
-            raise ArgumentError(f"n_permutations must be whole. Got {self.n_permutations}.")
-        if self.n_permutations < 1:
-            raise ArgumentError(f"n_permutations must be 1 or more. Got {self.n_permutations}.")
+        check_number("alpha", self.alpha, above=0, below=1)
+        check_number("n_permutations", self.n_permutations, low=1, whole=True)
         if self.threshold is not None and self.correction != "cluster":
             raise ArgumentError(
                 f"threshold is for correction='cluster'. Got {self.threshold!r} with "

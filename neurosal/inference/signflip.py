@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from neurosal.errors import ArgumentError, DataError, check_one_of
+from neurosal.errors import ArgumentError, DataError, check_number, check_one_of
 
 TAILS = ("two-sided", "greater", "less")
 _CHUNK = 2**23  # numbers in the largest matrix of flipped means: 64 MiB
@@ -149,15 +149,14 @@ def draw_signs(
     Raises
     ------
     ArgumentError
-        If ``n_permutations`` is below 1.
+        If ``n_permutations`` is no whole number of at least 1.
 
     Examples
     --------
     >>> draw_signs(3, n_permutations=9, two_sided=True)[0].tolist()
     [[-1, 1, 1], [1, -1, 1], [-1, -1, 1]]
     """
-    if n_permutations < 1:
-        raise ArgumentError(f"n_permutations must be 1 or more. Got {n_permutations}.")
+    check_number("n_permutations", n_permutations, low=1, whole=True)
     free = n_subjects - two_sided
     if free < 60 and 2**free - 1 <= n_permutations:
         bits = np.arange(1, 2**free)[:, None] >> np.arange(n_subjects) & 1

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from neurosal.errors import ArgumentError
+from neurosal.errors import ArgumentError, check_number
 
 _BLOCK = 64  # shuffles drawn at once
 _SLACK = 1e-12  # accuracies that differ by less are the same
@@ -97,15 +97,15 @@ def checked_labels(
     Raises
     ------
     ArgumentError
-        If the arrays differ in length, no run has two labels to exchange, or nothing is shuffled.
+        If the arrays differ in length or have no class in common, no run has two labels to
+        exchange, or nothing is shuffled.
 
     Examples
     --------
     >>> checked_labels(["a", "b"], ["LR", "LR"], n_permutations=1)[1].tolist()
     [0, 0]
     """
-    if n_permutations < 1:
-        raise ArgumentError(f"n_permutations must be 1 or more. Got {n_permutations!r}.")
+    check_number("n_permutations", n_permutations, low=1, whole=True)
     codes = np.unique(np.asarray(runs), return_inverse=True)[1]
     arrays = [np.asarray(one) for one in (*more, y)]
     shapes = [one.shape for one in (*arrays, codes)]
@@ -120,6 +120,13 @@ def checked_labels(
             "Each run has windows of one condition only: within runs there is nothing to exchange. "
             "Give runs= larger units within which the labels could have come in another order."
         )
+    *others, labels = (one.tolist() for one in arrays)
+    for one in others:
+        if not set(one) & set(labels):
+            raise ArgumentError(
+                f"Predictions and labels have no class in common: {one[0]!r} and the like against "
+                f"{labels[0]!r}. Give both as the same names or numbers."
+            )
     return arrays, codes
 
 

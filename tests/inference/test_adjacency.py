@@ -138,7 +138,7 @@ def test_fsaverage5_is_known():
 
 
 def test_what_is_no_distance_or_no_surface_atlas_is_refused(blocks):
-    with pytest.raises(ArgumentError, match=r"distance_mm must be above 0\. Got -1"):
+    with pytest.raises(ArgumentError, match=r"distance_mm must be None or .* above 0\. Got -1"):
         region_adjacency(blocks, distance_mm=-1)
     with pytest.raises(ArgumentError, match="mesh is for atlases of grayordinates"):
         region_adjacency(blocks, mesh="fsaverage5")

@@ -180,8 +180,11 @@ def test_what_does_not_fit_is_refused():
         prediction_test(y[1:], y, runs)
     with pytest.raises(ArgumentError, match="within runs there is nothing to exchange"):
         prediction_test(y, y, y)
-    with pytest.raises(ArgumentError, match="n_permutations must be 1 or more"):
-        prediction_test(y, y, runs, n_permutations=0)
+    for n in (0, 1e4):
+        with pytest.raises(ArgumentError, match="n_permutations must be a whole number of at le"):
+            prediction_test(y, y, runs, n_permutations=n)
+    with pytest.raises(ArgumentError, match="have no class in common: 'rh' and the like against"):
+        prediction_test(np.full(48, "rh"), y, runs)
     with pytest.raises(ArgumentError, match="lack the coordinate 'run'"):
         prediction_test(y, y, xr.DataArray(np.zeros((48, 1, 1)), dims=("sample", "time", "region")))
     with pytest.raises(DataError, match="decode returned nan"):

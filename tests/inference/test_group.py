@@ -254,8 +254,10 @@ def test_other_errors_name_the_argument_and_the_remedy(noise):
         ({"correction": "bonferroni"}, "correction must be one of 'max-t', 'cluster'"),
         ({"center": "region"}, "center must be one of None, 'map', 'time'"),
         ({"family": "both"}, "family must be one of"),
-        ({"alpha": 5}, "alpha must be between 0 and 1"),
-        ({"n_permutations": 0.5}, "n_permutations must be"),
+        ({"alpha": 5}, "alpha must be a finite number above 0 and below 1. Got 5"),
+        ({"alpha": "0.05"}, "alpha must be a finite number"),
+        ({"n_permutations": 1e4}, r"n_permutations must be a whole number .* Got 10000\.0"),
+        ({"n_permutations": None}, "n_permutations must be a whole number"),
         ({"contrast": ("lh", "lh")}, "contrast must be a condition, a pair of two conditions"),
         ({"contrast": ("lh", "tongue")}, "condition must be one of 'lh', 'rh'. Got 'tongue'"),
     ):
