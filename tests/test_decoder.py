@@ -95,6 +95,8 @@ def test_what_cannot_be_decoded_says_why(runs):
         SaliencyDecoder().fit([])
     with pytest.raises(DataError, match="No window of 500 s fits"):
         SaliencyDecoder(window=500.0).fit(runs[:1])
+    with pytest.raises(ArgumentError, match=r"window must be .* greater than 0\. Got 0"):
+        SaliencyDecoder(window=0).fit(runs[:1])
 
 
 @pytest.mark.parametrize(
