@@ -148,8 +148,9 @@ def _surfaces(atlas: GrayordinateAtlas, mesh: object) -> dict:
         sizes = sorted(set(atlas.axis.nvertices.values()))
         raise ArgumentError(
             f"mesh is needed to know the neighbours of {atlas.name}, whose surfaces have {sizes} "
-            "vertices. Give mesh=(left, right): the .surf.gii files that the atlas is drawn on, "
-            "for instance *.midthickness.32k_fs_LR.surf.gii."
+            "vertices. Give region_adjacency mesh=(left, right): the .surf.gii files that the "
+            "atlas is drawn on, for instance *.midthickness.32k_fs_LR.surf.gii; and a group test "
+            "what it returns, as adjacency=."
         )
     if mesh is None or (isinstance(mesh, str) and mesh == "fsaverage5"):
         mesh = load_fsaverage("fsaverage5")["pial"]
