@@ -86,6 +86,16 @@ def test_intervals_of_dz_invert_the_noncentral_t():
         np.testing.assert_allclose(shares, level, atol=2e-6)
 
 
+def test_intervals_of_dz_where_subjects_hardly_differ():
+    """The noise of the mean is nothing there: dz is uncertain by its standard deviation alone."""
+    values = 1 + np.random.default_rng(4).standard_normal((10, 4)) * [1e-5, 1e-5, 1e-9, 1e-9]
+    found = effect_sizes(values * [1, -1, 1, -1])
+    ends = {"dz_low": [0.975, 0.025], "dz_high": [0.025, 0.975]}
+    for name, levels in ends.items():
+        shares = stats.chi2.sf(9 * (found[name] / found["dz"]) ** 2, 9)
+        np.testing.assert_allclose(shares, np.tile(levels, 2), atol=1e-4)
+
+
 def test_interval_of_the_mean_covers_it_as_often_as_it_says():
     values = np.random.default_rng(5).standard_normal((10, 4000)) + 0.7
     found = effect_sizes(values, alpha=0.1)
