@@ -172,8 +172,9 @@ def concat_windows(windows: Sequence[xr.DataArray]) -> xr.DataArray:
     Returns
     -------
     xarray.DataArray of shape (sample, time, region)
-        All samples in the order given. Attributes on which runs disagree are left out; ``dropped``,
-        ``short_blocks`` and ``overlapping`` are summed. Where only some runs have ``scrubbed``, it
+        All samples in the order given. Attributes on which runs disagree are left out, and so are
+        parts of ``cleaned``; ``dropped``, ``short_blocks``, ``overlapping`` and the frames
+        ``scrubbed`` are summed. Where only some runs have ``scrubbed``, it
         is 0 for the others. A numeric coordinate of the regions on which the runs
         differ (how many voxels a region has) is the smallest of them.
 
@@ -214,6 +215,8 @@ def concat_windows(windows: Sequence[xr.DataArray]) -> xr.DataArray:
     out.attrs["dropped"] = [one for array in windows for one in array.attrs.get("dropped", [])]
     for name in ("short_blocks", "overlapping"):
         out.attrs[name] = sum(array.attrs.get(name, 0) for array in windows)
+    if all("cleaned" in array.attrs for array in windows):
+        out.attrs["cleaned"] = _cleaned_alike([array.attrs["cleaned"] for array in windows])
     return out
 
 
@@ -379,6 +382,16 @@ def _with_scrubbed(windows: xr.DataArray) -> xr.DataArray:
     if "scrubbed" in windows.coords:
         return windows
     return windows.assign_coords(scrubbed=("sample", np.zeros(windows.sizes["sample"], dtype=int)))
+
+
+def _cleaned_alike(cleaned: list[dict]) -> dict:
+    """What was done to the series of every run; scrubbed frames are summed."""
+    same = {
+        name: value
+        for name, value in cleaned[0].items()
+        if all(name in one and one[name] == value for one in cleaned)
+    }
+    return same | {"scrubbed": sum(one.get("scrubbed", 0) for one in cleaned)}
 
 
 def _region_minima(windows: list[xr.DataArray]) -> dict:

@@ -265,6 +265,17 @@ def test_concatenation_keeps_samples_and_sums_the_account():
     assert "mean" not in both.attrs
 
 
+def test_cleaning_that_differs_in_part_is_kept_for_the_rest():
+    run, done = make_run([(0, 9, "face")]), {"detrend": True, "high_pass": 0.01, "scrubbed": 3}
+    one, two = (
+        make_windows(make_series(20).assign_attrs(cleaned=done | own), run, window=8)
+        for own in ({"confounds": ["a_comp_cor_00"]}, {"confounds": [], "scrubbed": 4})
+    )
+    expected = {"detrend": True, "high_pass": 0.01, "scrubbed": 7}
+    assert concat_windows([one, two]).attrs["cleaned"] == expected
+    assert concat_windows([concat_windows([one, two]), one]).attrs["cleaned"]["scrubbed"] == 10
+
+
 def test_runs_that_cannot_be_joined_are_named():
     run = make_run([(0, 8, "face")], run="1")
     other = make_run([(0, 8, "face")], subject="02")
