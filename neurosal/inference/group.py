@@ -279,9 +279,12 @@ def _described(result: xr.Dataset, attrs: dict, settings: Settings) -> xr.Datase
         result[name].attrs["units"] = str(attrs.get("units", "importance"))
     result["status"].attrs |= {"flag_values": [0, 1, 2], "flag_meanings": MEANINGS}
     n_subjects = int(result["n_subjects"].min())
+    test, null = "sign flips of whole subjects", "each subject's map is as likely as its negative"
+    if settings.correction == "fdr":
+        test, null = "Student's t over subjects", "the mean over subjects is zero"
     result.attrs = {name: attrs[name] for name in _FROM_MAPS if name in attrs} | {
-        "test": "sign flips of whole subjects",
-        "null_hypothesis": "each subject's map is as likely as its negative",
+        "test": test,
+        "null_hypothesis": null,
         **settings.as_attributes(n_subjects),
         "n_subjects": n_subjects,
         "version": __version__,

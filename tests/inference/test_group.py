@@ -75,6 +75,7 @@ def test_every_correction_equals_its_plain_definition(noise, tail):
         np.testing.assert_array_equal(result["significant"], result["p"] <= 0.3)
     assert result.attrs["smallest_p"] == 0
     assert result.attrs["exact"] == "yes"
+    assert result.attrs["test"] == "Student's t over subjects"
 
 
 def test_a_pair_is_tested_by_the_differences_within_subjects(noise):
