@@ -34,6 +34,13 @@ _EXPLAINED = {
 }
 
 
+#: Methods whose maps depend on what "absent" means.
+_FROM_BASELINE = (
+    *("gradient_x_input", "integrated_gradients", "expected_gradients", "occlusion"),
+    *("feature_ablation", "temporal_rescaling", "attention"),
+)
+
+
 def decoder_text(results: Results) -> str:
     """Write how windows were decoded.
 
@@ -106,14 +113,17 @@ def explanation_text(results: Results) -> str:
 
 def _settings(attrs: Mapping) -> str:
     """The settings of an explanation that its reader needs."""
-    words = ""
+    words, method = "", attrs.get("method")
     target = {"true": "the true condition", "predicted": "the predicted condition"}
-    if attrs.get("output"):
+    if attrs.get("output") and method != "attention":
         of = target.get(str(attrs.get("target")), str(attrs.get("target")))
         words += f" of the {attrs['output']} of {of}"
-    if attrs.get("baseline"):
+    if attrs.get("background"):
+        words += ", with baselines drawn from a background"
+    elif attrs.get("baseline") and method in _FROM_BASELINE:
         words += f", with the baseline {attrs['baseline']}"
-    for key, name in (("n_steps", "steps"), ("n_samples", "noisy samples")):
+    drawn = "random points" if method == "expected_gradients" else "noisy samples"
+    for key, name in (("n_steps", "steps"), ("n_samples", drawn)):
         if attrs.get(key):
             words += f", in {attrs[key]} {name}"
     return words
@@ -128,6 +138,8 @@ def _network(network: Mapping) -> str:
         f"{cell} that reads {ways}, with input-cell attention [@ismail2019] of "
         f"{network.get('hops')} hops"
     )
+    words += ", all of which it reads" if network.get("readout") == "flatten" else ""
+    words += " and the number of the step" if network.get("positional") else ""
     if network.get("read") in _READS:
         words += f"; class scores were read {_READS[network['read']]}"
     count = network.get("n_ensembles") or 1
@@ -140,9 +152,10 @@ def _training(network: Mapping) -> str:
     own = {key.partition("__")[2]: v for key, v in network.items() if key.startswith("training__")}
     if not own:
         return ""
+    early = "up to " if own.get("patience") or own.get("stop_accuracy") else ""
     words = (
-        f"It was trained on cross-entropy by AdamW [@loshchilov2019] for {own.get('max_epochs')} "
-        f"epochs in batches of {own.get('batch_size')} windows"
+        f"It was trained on {_loss(own)} by AdamW [@loshchilov2019] for "
+        f"{early}{own.get('max_epochs')} epochs in batches of {own.get('batch_size')} windows"
     )
     extra = _regularisation(own, network)
     words += f", with {', '.join(extra)}." if extra else "."
@@ -154,6 +167,17 @@ def _training(network: Mapping) -> str:
         )
         words += f"; weight decay was {own.get('weight_decay', 0):g}."
     return words
+
+
+def _loss(own: Mapping) -> str:
+    """The loss, with the weights of the conditions."""
+    weights = own.get("class_weight")
+    if weights == "balanced":
+        return "cross-entropy (conditions weighted by one over their frequency)"
+    if isinstance(weights, Mapping):
+        told = ", ".join(f"{name} {weight:g}" for name, weight in weights.items())
+        return f"cross-entropy (conditions weighted: {told})"
+    return "cross-entropy"
 
 
 def _regularisation(own: Mapping, network: Mapping) -> list[str]:
@@ -172,4 +196,9 @@ def _regularisation(own: Mapping, network: Mapping) -> list[str]:
             f"a stop after {own['patience']} epochs without a better loss on {share:g} % of the "
             "training windows"
         )
+    if own.get("stop_accuracy"):
+        share = 100 * own["stop_accuracy"]
+        extra.append(f"a stop once {share:g} % of the training windows were named right")
+    if own.get("clip_norm"):
+        extra.append(f"gradients clipped to a norm of {own['clip_norm']:g}")
     return extra

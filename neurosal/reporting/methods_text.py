@@ -6,12 +6,15 @@ into author and year.
 """
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from neurosal.loaders.rest import SHORTEST
 from neurosal.parcellation.maps import MapsAtlas
 from neurosal.reporting.methods_model import decoder_text, explanation_text
 from neurosal.reporting.references import Reference, as_read, cited, reference_of
 from neurosal.reporting.results import Results
+from neurosal.reporting.significance_text import settings_of_tests
 
 _STRATEGIES = ("simple", "scrubbing", "compcor", "ica_aroma")
 _CORRECTIONS = {
@@ -144,28 +147,43 @@ def _cleaning(results: Results) -> str:
     cleaned = attrs.get("cleaned")
     if not isinstance(cleaned, dict):
         return ""
-    asked = results.provenance.get("parameters", {}).get("confounds")
+    parameters = results.provenance.get("parameters") or {}
+    extraction = parameters.get("extraction") or {}
+    asked = parameters.get("confounds")
     steps = ["linearly detrended"] if cleaned.get("detrend") else []
     if cleaned.get("high_pass"):
         steps.append(f"high-pass filtered at {_number(cleaned['high_pass'])} Hz")
-    if cleaned.get("confounds"):
+    if cleaned.get("confounds", asked):
         told = f"the strategy {asked!r}" if isinstance(asked, str) else "the confounds chosen"
         mark = " [@ciric2017]" if asked in _STRATEGIES else ""
-        told += (
-            f" ({', '.join(map(str, cleaned['confounds']))})"
-            if (len(cleaned["confounds"]) <= 12)
-            else f" ({len(cleaned['confounds'])} regressors)"
-        )
+        told += f" ({_regressors(cleaned.get('confounds'))})"
         steps.append(f"cleaned of {told} by regression{mark}")
     if cleaned.get("standardize"):
         steps.append("brought to mean 0 and standard deviation 1 within each run")
     listed = ", ".join(steps[:-1]) + " and " + steps[-1] if len(steps) > 1 else "".join(steps)
     words = f"Each region's series was {listed} [@abraham2014]." if steps else ""
-    limit = (results.provenance.get("parameters", {}).get("extraction") or {}).get("scrub_mm")
+    words += _from_rest(attrs)
+    limit = extraction.get("scrub_mm")
     if limit or cleaned.get("scrubbed"):
         above = f" to which the head moved by more than {_number(limit)} mm" if limit else ""
         words += f" Frames{above} were not used [@power2014]."
     return words.strip()
+
+
+def _regressors(names: list | None) -> str:
+    """Name the regressors, if they are few and those of every run."""
+    if names is None:
+        return "regressors that differ between runs"
+    return ", ".join(map(str, names)) if len(names) <= 12 else f"{len(names)} regressors"
+
+
+def _from_rest(attrs: dict) -> str:
+    """What windows that are labelled by task are measured from."""
+    measured = attrs.get("measured_from")
+    if attrs.get("label") != "task" or measured == "run mean":
+        return ""
+    some = "" if measured == "rest" else f", if it has {SHORTEST:g} s of them"
+    return f" Each run was then measured from its frames at rest, whose mean was subtracted{some}."
 
 
 def _windows(results: Results) -> str:
@@ -217,17 +235,28 @@ def _validation(results: Results) -> str:
 
 
 def _statistics(results: Results) -> str:
-    """The test over subjects, from its own attributes."""
-    if not results.statistics:
-        return ""
-    attrs = next(iter(results.statistics.values())).attrs
+    """The tests over subjects, from their own attributes."""
+    alike = settings_of_tests(results)
+    told = [_test(attrs, names if alike[1:] else []) for names, attrs in alike]
+    maps = results.mean_importance
+    known = [] if maps is None else maps["condition"].values.astype(str).tolist()
+    pairs = [name for name in results.statistics if known and " - " in name and name not in known]
+    told += [f"{', '.join(pairs)}: first minus second, within subjects."] if pairs else []
+    return " ".join(told)
+
+
+def _test(attrs: Mapping, names: list[str]) -> str:
+    """One test, of what is named if there are others."""
     of = f" of {attrs['n_subjects']} subjects" if "n_subjects" in attrs else ""
     flips = f"{attrs['n_flips']} flips" if "n_flips" in attrs else "flips"
     flips += ", all there are," if attrs.get("exact") == "yes" else ""
+    by = f"{flips} of the signs of whole subjects [@nichols2002]"
+    by = "Student's t" if attrs.get("correction") == "fdr" else by
     tail = {"two-sided": ", two-sided", None: ""}.get(attrs.get("tail"), ", one-sided")
+    maps = f"The maps of {', '.join(names)}" if names else "Maps"
     words = (
-        f"Maps were averaged within subjects, and their means over the maps{of} tested against "
-        f"zero{tail}, by {flips} of the signs of whole subjects [@nichols2002]."
+        f"{maps} were averaged within subjects, and their means over the maps{of} tested against "
+        f"zero{tail}, by {by}."
     )
     if attrs.get("correction") in _CORRECTIONS:
         cells = "all cells (time, region) of "

@@ -294,7 +294,12 @@ def _provenance(decoder: object) -> dict:
 
 def _network(classifier: object) -> dict:
     """The parameters of the classifier that was fitted, with those of its training."""
+    from neurosal.models.training import PresetTuning, resolve_training
+
     known = classifier.get_params(deep=True) if hasattr(classifier, "get_params") else {}
+    if isinstance(classifier, PresetTuning) and isinstance(classifier.training, str):
+        preset = resolve_training(classifier.training).get_params()
+        known |= {f"training__{name}": value for name, value in preset.items()}
     plain = {k: str(v) if hasattr(v, "get_params") else v for k, v in known.items()}
     return {"class": type(classifier).__name__, **plain}
 

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 
 from neurosal.reporting.results import Results
+from neurosal.reporting.significance_text import settings_of_tests
 
 _DATA = {
     "task": "task",
@@ -26,11 +27,7 @@ _WINDOWS = {
 }
 _MADE_ELSEWHERE = ("classifier", "verbose", "random_state", "extraction", "lag", "window")
 _CLEANING = ("detrend", "standardize", "high_pass", "confounds", "scrubbed")
-_EXPLAINING = ("method", "target", "output", "baseline", "at", "n_steps", "n_samples", "seed")
-_TEST = (
-    "test", "null_hypothesis", "contrast", "correction", "family", "tail", "alpha", "threshold",
-    "center", "n_subjects", "n_flips", "exact", "smallest_p", "seed",
-)  # fmt: skip
+_EXPLAINING = ("method", "target", "output", "baseline", "at", "seed")
 
 
 def parameter_groups(results: Results) -> list[tuple[str, list[tuple[str, str]]]]:
@@ -53,7 +50,6 @@ def parameter_groups(results: Results) -> list[tuple[str, list[tuple[str, str]]]
     """
     attrs = {} if results.importance is None else dict(results.importance.attrs)
     parameters = dict(results.provenance.get("parameters") or {})
-    test = next(iter(results.statistics.values())).attrs if results.statistics else {}
     cleaned = attrs.get("cleaned") if isinstance(attrs.get("cleaned"), Mapping) else {}
     cleaning = {key: cleaned[key] for key in _CLEANING if key in cleaned}
     limit = (parameters.get("extraction") or {}).get("scrub_mm")
@@ -65,8 +61,8 @@ def parameter_groups(results: Results) -> list[tuple[str, list[tuple[str, str]]]
         ("Windows", _named(parameters | attrs | results.data, _WINDOWS)),
         ("Decoder", _decoder(results, parameters)),
         ("Cross-validation", _folds(results)),
-        ("Explanation", _rows({key: attrs[key] for key in _EXPLAINING if key in attrs})),
-        ("Statistics over subjects", _rows({key: test[key] for key in _TEST if key in test})),
+        ("Explanation", _explanation(attrs)),
+        *((f"Statistics over subjects{of}", _rows(test)) for of, test in _tests(results)),
     ]
     return [(name, rows) for name, rows in groups if rows]
 
@@ -134,6 +130,21 @@ def _decoder(results: Results, parameters: dict) -> list[tuple[str, str]]:
     skipped = ("training", "verbose", "device")
     network = {k.replace("__", " "): v for k, v in network.items() if k not in skipped}
     return _rows(own | network)
+
+
+def _explanation(attrs: Mapping) -> list[tuple[str, str]]:
+    """What was explained, and the method's own arguments."""
+    from neurosal.saliency.methods import METHODS
+
+    method = METHODS.get(attrs.get("method"))
+    own = method.arguments() if method else ()
+    return _rows({key: attrs[key] for key in (*_EXPLAINING, *own) if key in attrs})
+
+
+def _tests(results: Results) -> list[tuple[str, Mapping]]:
+    """The settings of the tests over subjects; where they differ, with what was tested so."""
+    alike = settings_of_tests(results)
+    return [(f": {', '.join(names)}" if alike[1:] else "", told) for names, told in alike]
 
 
 def _folds(results: Results) -> list[tuple[str, str]]:

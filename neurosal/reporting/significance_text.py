@@ -8,6 +8,12 @@ import xarray as xr
 from neurosal.reporting.results import Results
 from neurosal.reporting.style import networks_of
 
+#: Settings of a test that are told.
+_TOLD = (
+    "test", "null_hypothesis", "contrast", "correction", "family", "tail", "alpha", "threshold",
+    "center", "n_subjects", "n_flips", "exact", "smallest_p", "seed",
+)  # fmt: skip
+_OF_FLIPS = ("n_flips", "exact", "smallest_p")
 _CORRECTIONS = {
     "max-t": "family-wise error (largest t of each sign flip)",
     "cluster": "family-wise error of clusters",
@@ -111,6 +117,41 @@ def joint_test(results: Results) -> xr.Dataset | None:
     return joined.assign_coords(condition=list(results.statistics)).assign_attrs(tests[0].attrs)
 
 
+def settings_of_tests(results: Results) -> list[tuple[list[str], Mapping]]:
+    """Put tests of the same settings together.
+
+    Parameters
+    ----------
+    results : Results
+        With ``statistics``.
+
+    Returns
+    -------
+    list of tuple
+        Conditions and contrasts, and the settings of their test; number and kind of the sign flips
+        only where the corrected p-values come from them.
+
+    Examples
+    --------
+    >>> settings_of_tests(Results(""))
+    []
+    """
+    found: list[tuple[list[str], Mapping]] = []
+    for name, test in results.statistics.items():
+        flipped = test.attrs.get("correction") != "fdr"
+        told = {
+            key: test.attrs[key]
+            for key in _TOLD
+            if key in test.attrs and (flipped or key not in _OF_FLIPS)
+        }
+        names = next((names for names, known in found if known == told), None)
+        if names is None:
+            found.append(([name], told))
+        else:
+            names.append(name)
+    return found
+
+
 def statistics_words(results: Results) -> list[str]:
     """Say what was tested, how, and what a p-value here means.
 
@@ -131,17 +172,18 @@ def statistics_words(results: Results) -> list[str]:
     """
     if not results.statistics:
         return []
-    attrs: Mapping = next(iter(results.statistics.values())).attrs
-    words = []
-    if "n_subjects" in attrs:
-        words.append(f"Subjects are the unit: {attrs['n_subjects']} mean maps were tested.")
-    if attrs.get("correction") in _CORRECTIONS:
-        level = f" at {attrs['alpha']:g}" if "alpha" in attrs else ""
-        words.append(f"Controlled{level}: {_CORRECTIONS[attrs['correction']]}.")
-    if attrs.get("smallest_p"):
-        words.append(
-            f"The smallest p-value that these sign flips can give is {attrs['smallest_p']:.2g}."
-        )
+    words, alike = [], settings_of_tests(results)
+    for names, attrs in alike:
+        words += [f"{', '.join(names)}:"] if alike[1:] else []
+        if "n_subjects" in attrs:
+            words.append(f"Subjects are the unit: {attrs['n_subjects']} mean maps were tested.")
+        if attrs.get("correction") in _CORRECTIONS:
+            level = f" at {attrs['alpha']:g}" if "alpha" in attrs else ""
+            words.append(f"Controlled{level}: {_CORRECTIONS[attrs['correction']]}.")
+        if attrs.get("smallest_p"):
+            words.append(
+                f"The smallest p-value that these sign flips can give is {attrs['smallest_p']:.2g}."
+            )
     words.append(
         "A small p-value says that the importance of a cell is consistent over subjects, given the "
         "networks that made the maps. It does not say that the region is needed for the task, nor "

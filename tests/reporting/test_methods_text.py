@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from neurosal import InputCellClassifier
+from neurosal import InputCellClassifier, explain
 from neurosal.errors import ArgumentError
+from neurosal.models.samples import DIMENSIONS
 from neurosal.models.training import Training
 from neurosal.reporting.methods_model import explanation_text
 from neurosal.reporting.methods_text import methods_section
@@ -16,6 +17,7 @@ from neurosal.reporting.outputs import _network
 from neurosal.reporting.parameters import parameter_groups
 from neurosal.reporting.references import REFERENCES, as_read, cited
 from neurosal.reporting.results import Results
+from neurosal.reporting.significance_text import statistics_words
 from neurosal.saliency.methods import METHODS
 
 
@@ -119,6 +121,108 @@ def test_statistics_follow_the_test_that_was_made(results, attrs, words):
     for one in tests.values():
         one.attrs = attrs
     assert words in methods_section(Results("", statistics=tests)).plain
+
+
+def with_tests(results, **others):
+    """The results with tests of these attributes, one after the other."""
+    one = next(iter(results.statistics.values()))
+    tests = {name: one.assign_attrs(one.attrs | attrs) for name, attrs in others.items()}
+    return replace(results, statistics=tests)
+
+
+def test_false_discovery_rate_rests_on_t_and_not_on_flips(results):
+    found = with_tests(results, rh={"correction": "fdr", "smallest_p": 0.0, "n_flips": 77})
+    text = methods_section(found).plain
+    assert "against zero, two-sided, by Student's t." in text
+    assert "flips" not in text
+    assert "n flips" not in dict(dict(parameter_groups(found))["Statistics over subjects"])
+
+
+def test_tests_of_different_settings_are_told_apart(results):
+    other = {"correction": "fdr", "tail": "greater", "alpha": 0.01}
+    found = with_tests(results, **{"condition 0": {}, "condition 1": {}, "1 - 0": other})
+    text = methods_section(found).plain
+    assert "The maps of condition 0, condition 1 were averaged" in text
+    assert "The maps of 1 - 0 were averaged" in text
+    assert "1 - 0: first minus second, within subjects." in text
+    assert "the level is 0.05" in text
+    assert "the level is 0.01" in text
+    groups = dict(parameter_groups(found))
+    assert ("alpha", "0.05") in groups["Statistics over subjects: condition 0, condition 1"]
+    assert ("alpha", "0.01") in groups["Statistics over subjects: 1 - 0"]
+    said = " ".join(statistics_words(found))
+    assert said.index("at 0.05: family-wise") < said.index("1 - 0:") < said.index("at 0.01: false")
+
+
+def test_cleaning_is_told_where_runs_were_not_cleaned_quite_alike(whole):
+    cleaned = {"high_pass": 0.01, "detrend": True, "standardize": "zscore_sample", "scrubbed": 7}
+    changed = replace(whole, importance=whole.importance.assign_attrs(cleaned=cleaned))
+    text = methods_section(changed).plain
+    assert "of the strategy 'compcor' (regressors that differ between runs) by regression" in text
+    assert (
+        "the strategy"
+        not in methods_section(
+            replace(changed, provenance=whole.provenance | {"parameters": {"confounds": None}})
+        ).plain
+    )
+
+
+@pytest.mark.parametrize(
+    ("attrs", "words"),
+    [
+        ({"label": "task", "measured_from": "rest"}, "rest, whose mean was subtracted."),
+        ({"label": "task"}, "rest, whose mean was subtracted, if it has 10 s of them."),
+    ],
+)
+def test_windows_labelled_by_task_are_measured_from_rest(whole, attrs, words):
+    changed = replace(whole, importance=whole.importance.assign_attrs(attrs))
+    assert (
+        f"Each run was then measured from its frames at {words}" in methods_section(changed).plain
+    )
+    assert "frames at rest" not in methods_section(whole).plain
+
+
+@pytest.mark.parametrize(
+    ("training", "words"),
+    [
+        ("published", "for up to 200 epochs in batches of 50 windows"),
+        ("published", "a stop once 100 % of the training windows were named right"),
+        (Training(class_weight="balanced"), "conditions weighted by one over their frequency"),
+        (Training(class_weight={"rh": 2.0, "lh": 1.0}), "conditions weighted: rh 2, lh 1"),
+        (Training(clip_norm=0.5), "gradients clipped to a norm of 0.5"),
+    ],
+)
+def test_training_is_told_whether_it_is_a_preset_or_not(training, words):
+    network = _network(InputCellClassifier(training=training))
+    results = Results("", provenance={"network": network})
+    assert words in methods_section(results).plain
+    assert "training batch size" in dict(dict(parameter_groups(results))["Decoder"])
+
+
+def explained(method, **arguments):
+    """What is said of the maps of a method, and the rows of its settings."""
+    network = InputCellClassifier(2, hops=1, training=Training(max_epochs=1))
+    x = xr.DataArray(np.random.default_rng(0).normal(size=(4, 3, 2)), dims=DIMENSIONS)
+    maps = explain(network.fit(x, [0, 1, 0, 1]), x, y=[0, 1, 0, 1], method=method, **arguments)
+    results = Results("", importance=maps)
+    return explanation_text(results), dict(dict(parameter_groups(results))["Explanation"])
+
+
+def test_explanation_names_what_the_method_has_and_no_more():
+    text, rows = explained("lrp")
+    assert "baseline" not in text
+    assert "of the logit of the true condition" in text
+    assert rows["rule"] == "epsilon"
+    text, rows = explained("attention")
+    assert "logit" not in text
+    text, rows = explained("expected_gradients", n_samples=3)
+    assert "with the baseline zero, in 3 random points." in text
+    text, rows = explained("occlusion", window=(2, 1))
+    assert "with the baseline zero." in text
+    assert rows["window"] == "[2, 1]"
+    text, rows = explained("smoothgrad", n_samples=3)
+    assert "of the true condition, in 3 noisy samples." in text
+    assert rows["noise level"] == "0.15"
 
 
 @pytest.mark.parametrize("method", METHODS)
