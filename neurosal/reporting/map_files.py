@@ -1,6 +1,7 @@
 """The maps of a study as images, thresholded and not."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain, count
 from pathlib import Path
 
 import xarray as xr
@@ -75,6 +76,8 @@ def write_significant(results: Results, name: str, out_dir: str | Path) -> dict[
         return {}
     names = map_names(_entities(results), list(results.statistics), ending="")
     file = names[name].replace("_saliency", f"{_THRESHOLDED}_saliency")
+    if not name:
+        file = bids_name({**_entities(results), "desc": _THRESHOLDED}, ending="")
     kept = thresholded(tested).assign_coords(condition=name)
     count = int(tested["significant"].sum())
     test = {key: tested.attrs[key] for key in _TOLD if key in tested.attrs}
@@ -95,7 +98,8 @@ def map_names(
         What all names have, such as task, space and atlas (``seg``); characters that BIDS does not
         allow, and what is empty, are left out.
     conditions : sequence of str
-        The conditions; where two would get one name, the later ones are numbered.
+        The conditions; where two would get one name, or names that differ in case alone, the later
+        ones are numbered, and so are those without a letter or digit of A to Z and 0 to 9.
     ending : str
         Of the files' names.
 
@@ -109,12 +113,38 @@ def map_names(
     >>> map_names({"task": "MOTOR", "seg": "dosenbach160"}, ["left hand"])
     {'left hand': 'task-MOTOR_seg-dosenbach160_desc-lefthand_saliency.nii.gz'}
     """
+    return own_names(
+        conditions, lambda condition: bids_name({**entities, "desc": condition}, ending=ending)
+    )
+
+
+def own_names(conditions: Sequence[str], name_of: Callable[[str], str]) -> dict[str, str]:
+    """Give each condition a file name of its own, which may leave out some of its characters.
+
+    Parameters
+    ----------
+    conditions : sequence of str
+        The conditions.
+    name_of : callable
+        Maps a condition to a file name, digits as they are.
+
+    Returns
+    -------
+    dict of str to str
+        Condition to file name; numbered where another has the name, whatever the case of its
+        letters, or where nothing is left of the condition.
+
+    Examples
+    --------
+    >>> own_names(["a-b", "ab", "-"], lambda name: name.replace("-", "") + ".tsv")
+    {'a-b': 'ab.tsv', 'ab': 'ab2.tsv', '-': '3.tsv'}
+    """
     names: dict[str, str] = {}
+    taken = {name_of("").casefold()} if any(conditions) else set()
     for number, condition in enumerate(conditions, start=1):
-        name = bids_name({**entities, "desc": condition}, ending=ending)
-        if name in names.values():
-            name = bids_name({**entities, "desc": f"{condition}{number}"}, ending=ending)
-        names[condition] = name
+        tried = chain([condition], (f"{condition}{more}" for more in count(number)))
+        names[condition] = next(n for n in map(name_of, tried) if n.casefold() not in taken)
+        taken.add(names[condition].casefold())
     return names
 
 

@@ -21,7 +21,7 @@ from neurosal.labelled import save_array, writing
 from neurosal.notes import noting
 from neurosal.parcellation.coverage import covered
 from neurosal.reporting.html import write_report
-from neurosal.reporting.map_files import write_maps, write_significant
+from neurosal.reporting.map_files import own_names, write_maps, write_significant
 from neurosal.reporting.results import Results
 from neurosal.validation.localization import truth_recovery
 
@@ -177,8 +177,10 @@ def write_outputs(results: Results, out_dir: str | Path, *, decoder: object) -> 
     files = dict(_FILES)
     with noting(told=results.data.get("warnings", ())):
         files |= write_maps(results, out_dir)
+        tables = own_names([name or "contrast" for name in results.statistics], _table_name)
         for name, tested in results.statistics.items():
-            files |= _write_statistics(tested, out_dir, name or "contrast")
+            told = name or "contrast"
+            files |= _write_statistics(tested, out_dir / tables[told], told)
             files |= write_significant(results, name, out_dir)
     if hasattr(decoder.classifier_, "save"):
         decoder.classifier_.save(out_dir / "classifier")
@@ -186,12 +188,16 @@ def write_outputs(results: Results, out_dir: str | Path, *, decoder: object) -> 
     return write_report(replace(results, files=files), out_dir / "report.html")
 
 
-def _write_statistics(tested: xr.Dataset, out_dir: Path, name: str) -> dict[str, str]:
+def _table_name(name: str) -> str:
+    """Name the table of a test."""
+    return f"statistics_{re.sub(r'[^0-9A-Za-z]', '', name)}.tsv"
+
+
+def _write_statistics(tested: xr.Dataset, path: Path, name: str) -> dict[str, str]:
     """Write what a test over subjects found, one row a cell."""
     kept = ("network", "mean", "t", "dz", "p_uncorrected", "p", "significant")
     table = tested.to_dataframe().reset_index()
     columns = ["region", "time", *(column for column in kept if column in table)]
-    path = out_dir / f"statistics_{re.sub(r'[^0-9A-Za-z]', '', name)}.tsv"
     _write_table(path, table[columns].round({"time": 4}))
     return {path.name: f"test over subjects of {name}, a row a cell (time, region)"}
 

@@ -2,6 +2,7 @@
 
 import json
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from neurosal.inference import group_test
 from neurosal.labelled import region_coordinates
 from neurosal.parcellation.atlas import load_atlas
 from neurosal.projection import from_nifti, to_nifti
-from neurosal.reporting.map_files import write_maps, write_significant
+from neurosal.reporting.map_files import map_names, write_maps, write_significant
 from neurosal.reporting.results import Results
 
 #: What all names begin with.
@@ -106,6 +107,27 @@ def test_every_file_told_of_is_there(study, tmp_path):
     assert len(there) == 2 + 3
     unthresholded = f"{START}_desc-rest_saliency.nii.gz"
     assert files[unthresholded] == "mean importance for rest over time"
+
+
+def test_conditions_that_leave_the_same_letters_do_not_overwrite_each_other(study, tmp_path):
+    names = ["\u5de6\u624b", "\u53f3\u624b", "n back", "n-back", "nback4", "N.Back"]
+    tests = dict(zip(names, list(study.statistics.values()) * 2, strict=True))
+    files = map_names({"seg": "dosenbach160"}, names)
+    assert len({file.lower() for file in files.values()}) == len(names)
+    assert files["\u5de6\u624b"] == "seg-dosenbach160_desc-1_saliency.nii.gz"
+    assert files["n back"] == "seg-dosenbach160_desc-nback_saliency.nii.gz"
+    results = replace(study, statistics=tests)
+    written = {}
+    for name in names:
+        written |= write_significant(results, name, tmp_path)
+    assert len(written) == len(names)
+    assert all("seg-dosenbach160_desc-" in file for file in written)
+
+
+def test_the_only_test_is_written_without_a_name(study, tmp_path):
+    alone = study.statistics["rest"].drop_vars("condition")
+    (file,) = write_significant(replace(study, statistics={"": alone}), "", tmp_path)
+    assert file == f"{START}_desc-Thresholded_saliency.nii.gz"
 
 
 def test_nothing_is_written_without_an_atlas(study, tmp_path):
