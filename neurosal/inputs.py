@@ -177,8 +177,8 @@ def read_windows(
     -------
     xarray.DataArray
         (sample, time, region) with the coordinates of the data model; ``condition`` only if the
-        labels are known, ``onset`` NaN where it is not. ``time`` counts frames where the
-        repetition time is unknown.
+        labels are known, ``onset`` NaN where it is not. ``time`` counts frames, in whole numbers,
+        where the repetition time is unknown.
 
     Raises
     ------
@@ -359,7 +359,7 @@ def _with_samples(
             check_consistent_length(windows.to_numpy(), groups)
             coords[group_name] = ("sample", np.asarray(groups).astype(str))
     if "time" not in windows.coords:
-        coords["time"] = np.arange(windows.sizes["time"], dtype=float)
+        coords["time"] = np.arange(windows.sizes["time"])
     return windows.assign_coords(coords)
 
 

@@ -5,6 +5,7 @@ import re
 
 import nibabel as nib
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 from decoder_cases import labels_masker, planted, quick_decoder
@@ -204,6 +205,29 @@ def test_the_report_is_handed_every_answer(tmp_path):
     page = report.read_text(encoding="utf-8")
     assert all(check.finding.split(",")[0][:20] in page for check in card)
     assert not list(tmp_path.glob("*saliency*"))
+
+
+def test_conditions_in_another_script_keep_their_tests(tmp_path):
+    hands = np.where(
+        Y == "task", "\u043b\u0435\u0432\u0430\u044f", "\u043f\u0440\u0430\u0432\u0430\u044f"
+    )
+    decoder = quick_decoder(cv="subject").fit(X, hands, GROUPS)
+    with pytest.warns(UserWarning, match="With 4 subjects"):
+        expected = decoder.group_test()
+    page = decoder.generate_report(tmp_path).read_text(encoding="utf-8")
+    for number, name in enumerate(decoder.classes_.tolist(), start=1):
+        table = pd.read_csv(tmp_path / f"statistics_{number}.tsv", sep="\t")
+        found = expected.sel(condition=name)["t"].values.ravel()
+        np.testing.assert_allclose(table["t"], found, rtol=1e-6)
+        assert f"test over subjects of {name}" in page
+
+
+def test_steps_of_arrays_are_not_called_seconds(tmp_path):
+    decoder = quick_decoder().fit(X, Y, GROUPS)
+    page = decoder.generate_report(tmp_path).read_text(encoding="utf-8")
+    assert "Time is counted in steps of the window." in page
+    assert "Peak (step)" in page
+    assert "(s)" not in page.split("<body>")[1]
 
 
 def test_attention_and_methods_are_in_the_report(tmp_path):

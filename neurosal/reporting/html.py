@@ -81,12 +81,16 @@ def write_report(results: Results, path: str | Path) -> Path:
     page = path if path.suffix in (".html", ".htm") else path / "report.html"
     written = write_figures(results, page.parent / "figures")
     environment = slider.environment()
+    timed = _timed(results)
     environment.filters |= {
+        "at": "{:.1f}".format if timed else "{:g}".format,
         "percent": summary.percent,
         "p_value": summary.p_value,
         "seconds": _seconds,
     }
-    text = environment.get_template("report.html.j2").render(_context(results, written))
+    text = environment.get_template("report.html.j2").render(
+        _context(results, written), timed=timed
+    )
     try:
         page.write_text(text, encoding="utf-8")
     except OSError as error:
@@ -181,6 +185,12 @@ def _context(results: Results, written: dict[str, Path]) -> dict:
         "versions": provenance.pop("versions", {}),
         "provenance": {k: parameters.plainly(v) for k, v in provenance.items()},
     }
+
+
+def _timed(results: Results) -> bool:
+    """Tell whether the maps' times are seconds, not steps."""
+    maps = results.mean_importance if results.mean_importance is not None else results.importance
+    return maps is None or style.time_label(maps["time"].values) == style.TIME_LABEL
 
 
 def _works(mentioned: list) -> list:

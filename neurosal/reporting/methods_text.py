@@ -239,7 +239,7 @@ def _statistics(results: Results) -> str:
     alike = settings_of_tests(results)
     told = [_test(attrs, names if alike[1:] else []) for names, attrs in alike]
     maps = results.mean_importance
-    known = [] if maps is None else maps["condition"].values.astype(str).tolist()
+    known = [] if maps is None else [str(name) for name in maps["condition"].values]
     pairs = [name for name in results.statistics if known and " - " in name and name not in known]
     told += [f"{', '.join(pairs)}: first minus second, within subjects."] if pairs else []
     return " ".join(told)

@@ -58,7 +58,7 @@ def parameter_groups(results: Results) -> list[tuple[str, list[tuple[str, str]]]
         ("Data", _named(results.data, _DATA)),
         ("Regions", _atlas(results)),
         ("Cleaning of the series", _rows(cleaning)),
-        ("Windows", _named(parameters | attrs | results.data, _WINDOWS)),
+        ("Windows", _windows(results, parameters | attrs)),
         ("Decoder", _decoder(results, parameters)),
         ("Cross-validation", _folds(results)),
         ("Explanation", _explanation(attrs)),
@@ -130,6 +130,12 @@ def _decoder(results: Results, parameters: dict) -> list[tuple[str, str]]:
     skipped = ("training", "verbose", "device")
     network = {k.replace("__", " "): v for k, v in network.items() if k not in skipped}
     return _rows(own | network)
+
+
+def _windows(results: Results, known: Mapping) -> list[tuple[str, str]]:
+    """How windows were cut; arrays and images are windows as they come."""
+    cut = dict(known) if "window" in results.data else {}
+    return _named(cut | results.data, _WINDOWS)
 
 
 def _explanation(attrs: Mapping) -> list[tuple[str, str]]:
