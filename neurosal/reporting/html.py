@@ -170,9 +170,13 @@ def _context(results: Results, written: dict[str, Path]) -> dict:
         "top": summary.top_regions(results),
         "dropped": summary.dropped_counts(results.data.get("dropped") or []),
         "truth": summary.truth_rows(results),
+        "signs": summary.SIGNS[results.kind_of_map],
         "counts": tests.significant_counts(results),
         "significant": tests.significant_rows(results),
         "tested": tests.statistics_words(results),
+        "corrected": any(
+            one.attrs.get("correction") != "none" for one in results.statistics.values()
+        ),
         "checks": trust.trust_rows(results),
         "check_captions": {c.name: check_caption(c) for c in results.trust if can_draw(c)},
         "attention": attention_words(results),

@@ -19,6 +19,8 @@ _DIMENSIONS = {
     "truth": ("condition", "time", "region"),
     "attention": ("sample", "hop", "time"),
 }
+#: Methods that share a score out among the cells, though not exactly.
+_SHARES = ("lrp",)
 _TESTED = ("mean", "t", "p", "significant")
 
 
@@ -47,7 +49,8 @@ class Results:
     importance : xarray.DataArray or None
         Importance of every window, shape (sample, time, region), times in s from event onset.
     mean_importance : xarray.DataArray or None
-        Mean importance, shape (condition, time, region); attribute ``units`` names its unit.
+        Mean importance, shape (condition, time, region); attribute ``units`` names its unit, which
+        the attributes ``method`` and ``output`` tell otherwise.
     maps : dict of str to image
         Each condition's 4D volume, one frame for each time of ``mean_importance``; images of
         surfaces and grayordinates are drawn from ``mean_importance`` and ``atlas`` instead.
@@ -123,8 +126,26 @@ class Results:
     def units(self) -> str:
         """The unit of the importance, for axes and colour bars."""
         array = self.mean_importance if self.mean_importance is not None else self.importance
-        default = "attribution (logit)"
-        return default if array is None else str(array.attrs.get("units", default))
+        attrs = {} if array is None else array.attrs
+        if "units" in attrs:
+            return str(attrs["units"])
+        if self.kind_of_map in ("slope", "size"):
+            return f"importance ({attrs['method'].replace('_', ' ')})"
+        return f"attribution ({attrs.get('output', 'logit')})"
+
+    @property
+    def kind_of_map(self) -> str:
+        """Whether importance is ``"evidence"``, the score's ``"slope"``, or a ``"size"``."""
+        array = self.mean_importance if self.mean_importance is not None else self.importance
+        name = None if array is None else array.attrs.get("method")
+        if name is None or name in _SHARES:
+            return "evidence"
+        from neurosal.saliency.methods import METHODS
+
+        method = METHODS.get(name)
+        if method is None or method.additive:
+            return "evidence"
+        return "slope" if method.signed else "size"
 
 
 def _by_condition(statistics: dict | xr.Dataset) -> dict[str, xr.Dataset]:

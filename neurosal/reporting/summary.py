@@ -247,6 +247,25 @@ def dropped_counts(dropped: list[dict]) -> list[tuple[str, str, int]]:
     return [(*key, count) for key, count in Counter(keys).most_common()]
 
 
+#: Kind of map to what its sign says, and to what bars to the left of zero are.
+SIGNS = {
+    "evidence": (
+        "Positive importance speaks for the condition, negative importance against it.",
+        "Bars to the left are regions that speak against the condition.",
+    ),
+    "slope": (
+        "Positive importance says that more signal would speak for the condition, negative "
+        "importance that it would speak against it; neither says how much signal there was.",
+        "Bars to the left are regions whose signal, if it rose, would speak against the condition.",
+    ),
+    "size": (
+        "This importance has no sign: it says how much a cell counts, not whether for the "
+        "condition or against it.",
+        "",
+    ),
+}
+
+
 def truth_rows(results: Results) -> list[tuple[str, float, float | None]]:
     """Area under the precision-recall curve beside a random map's.
 

@@ -157,7 +157,10 @@ def test_top_regions_match_a_slow_search(results):
 
 def test_data_summary_says_what_was_lost(page):
     assert "runs past the end 3" in page.text
-    assert "1 of the atlas's regions hold no data and are left out: region 1." in page.text
+    assert (
+        "1 of the atlas's regions are not covered by every run and are left out: region 1."
+        in page.text
+    )
     assert "Repetition time 0.72 s Window 4.32 s Lag after event onset 5 s" in page.text
 
 
@@ -263,6 +266,7 @@ def test_statistics_are_those_of_the_test(page, results):
     assert first["dz"] == pytest.approx(whole["t"].values[peak, region] / 3)
     assert first["cells"] == flags[:, region].sum()
     assert "Controlled at 0.05: family-wise error" in page.text
+    assert "p, corrected" in page.text
 
 
 def test_trust_card_tells_verdicts_in_words_flagged_first(page):
@@ -297,6 +301,30 @@ def test_an_atlas_that_cannot_be_drawn_is_told_and_the_rest_is_written(results, 
     assert "The turning brain is left out: The atlas spheres is not in MNI space" in page.text
     assert not [attrs for _, attrs in page.tags if attrs.get("class") == "brain-slider"]
     assert len(page.all("img")) == 7
+
+
+@pytest.mark.parametrize(
+    ("method", "units", "sign"),
+    [
+        ("integrated_gradients", "attribution (margin)", "Positive importance speaks for"),
+        ("lrp", "attribution (margin)", "Positive importance speaks for"),
+        ("gradient", "importance (gradient)", "more signal would speak for"),
+        ("squared_gradient", "importance (squared gradient)", "has no sign"),
+        ("attention", "importance (attention)", "has no sign"),
+    ],
+)
+def test_unit_and_sign_are_those_of_the_method(tmp_path, method, units, sign):
+    maps = xr.DataArray(
+        [[[1.0, 2.0]]],
+        dims=("condition", "time", "region"),
+        coords={"condition": ["rh"], "time": [5.0], "region": ["a", "b"]},
+        attrs={"method": method, "output": "margin"},
+    )
+    page = Page(write_report(Results("", mean_importance=maps), tmp_path).read_text("utf-8"))
+    assert f"Importance is given as {units}." in page.text
+    told = page.text.split("Sign and size. ")[1].split(" Sizes can")[0]
+    assert sign in told
+    assert ("to the left" in page.text) == ("no sign" not in told)
 
 
 @needs_chromium
