@@ -204,6 +204,8 @@ def network_means(importance: xr.DataArray) -> pd.DataFrame:
     subjects = tall.groupby([*keys, "subject"], sort=False)["value"].mean().dropna()
     grouped = subjects.groupby(keys, sort=False)
     table = grouped.agg(["mean", "sem", "count"]).reset_index()
+    if table.empty:
+        raise ArgumentError("importance must have a value that is not NaN. Got none.")
     quantile = stats.t.ppf(0.975, np.maximum(table["count"] - 1, 1))
     table["half_width"] = (quantile * table["sem"]).where(table["count"] >= 3)
     return table.drop(columns="sem").rename(columns={"count": "n_subjects"})
@@ -374,10 +376,16 @@ def _courses(panel: Axes, table: pd.DataFrame) -> None:
     for name in names:
         part = table[table["condition"] == name].sort_values("time")
         look = {"color": colours[name], "ls": lines[name], "lw": 1.3}
+        if len(part) == 1:  # one frame makes no line: marks side by side
+            part = part.assign(time=part["time"] + 0.1 * names.index(name))
+            look |= {"ls": "", "marker": "o"}
         panel.plot(part["time"], part["mean"], label=plain(name, longest=20), **look)
         if part["half_width"].notna().any():
             low, high = part["mean"] - part["half_width"], part["mean"] + part["half_width"]
-            panel.fill_between(part["time"], low, high, color=colours[name], alpha=shade, lw=0)
+            if len(part) == 1:
+                panel.vlines(part["time"], low, high, color=colours[name], lw=1.3)
+            else:
+                panel.fill_between(part["time"], low, high, color=colours[name], alpha=shade, lw=0)
     panel.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
     panel.yaxis.set_major_locator(MaxNLocator(4))
 

@@ -184,7 +184,7 @@ def top_regions(results: Results, *, n: int = 5) -> list[dict]:
     results : Results
         With ``mean_importance`` and, for intervals over subjects, ``importance``.
     n : int, default=5
-        Regions a condition.
+        Regions a condition, but none without importance at any time.
 
     Returns
     -------
@@ -195,7 +195,7 @@ def top_regions(results: Results, *, n: int = 5) -> list[dict]:
 
     Examples
     --------
-    >>> array = xr.DataArray([[[0.0, 1.0]]], dims=("condition", "time", "region"),
+    >>> array = xr.DataArray([[[0.5, 1.0]]], dims=("condition", "time", "region"),
     ...     coords={"condition": ["rh"], "time": [5.0], "region": ["M1", "V1"]})
     >>> [(row["region"], row["peak"]) for row in top_regions(Results("", mean_importance=array))]
     [('V1', 5.0), ('M1', 5.0)]
@@ -209,7 +209,7 @@ def top_regions(results: Results, *, n: int = 5) -> list[dict]:
         order = np.argsort(-np.abs(np.nan_to_num(means)), kind="stable")[:n]
         ends = _subject_interval(results.importance, name, order)
         for place, low_high in zip(order, ends, strict=True):
-            if np.isfinite(means[place]):
+            if np.isfinite(means[place]) and values[:, place].any():
                 peak = maps["time"].values[np.argmax(np.abs(values[:, place]))]
                 rows.append(
                     {

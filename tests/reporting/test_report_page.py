@@ -155,6 +155,14 @@ def test_top_regions_match_a_slow_search(results):
         assert mine[0]["mean"] == pytest.approx(means[best[0]])
 
 
+def test_regions_without_importance_are_not_among_the_largest(results):
+    few = results.mean_importance.copy(data=np.zeros(results.mean_importance.shape))
+    assert summary.answer(Results("", mean_importance=few)) == []
+    few[0, 2, 5] = -1.0
+    (row,) = summary.top_regions(Results("", mean_importance=few))
+    assert (row["region"], row["peak"]) == ("region 5", few["time"].values[2])
+
+
 def test_data_summary_says_what_was_lost(page):
     assert "runs past the end 3" in page.text
     assert (

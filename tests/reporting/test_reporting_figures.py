@@ -100,6 +100,21 @@ def test_time_courses_have_bands_from_three_subjects_on():
     assert {axes.get_xlabel() for axes in figure.axes} == {"", "Time from event onset (s)"}
 
 
+def test_one_frame_is_drawn_as_marks():
+    windows, _, _ = make_importance(n_regions=4, n_conditions=2, networks=1, n_times=1)
+    (panel,) = figures.plot_network_timecourses(windows).axes
+    table = figures.network_means(windows)
+    marked = [line for line in panel.lines if line.get_marker() == "o"]
+    assert [line.get_ydata().item() for line in marked] == table["mean"].tolist()
+    assert len(panel.collections) == 2
+
+
+def test_maps_without_a_number_are_refused():
+    windows, _, _ = make_importance(n_regions=4, n_conditions=2)
+    with pytest.raises(ArgumentError, match="a value that is not NaN"):
+        figures.plot_network_timecourses(windows * np.nan)
+
+
 def test_time_courses_need_conditions():
     windows, _, _ = make_importance(n_regions=4, n_conditions=2)
     with pytest.raises(ArgumentError, match="'condition'"):
