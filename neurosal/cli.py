@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from neurosal import __version__
-from neurosal.cli_checks import check_held_out, check_settings
+from neurosal.cli_checks import check_conditions, check_held_out, check_settings
 from neurosal.cli_options import (
     WHICH_RUNS,
     atlas_files,
@@ -256,6 +256,9 @@ def run(
 
     found = find_runs(hcp, bids, **which)
     tasks = list(dict.fromkeys(run.task for run in found))
+    label = label or ("task" if len(tasks) > 1 else "condition")
+    chosen = default_conditions(hcp, tasks, conditions)
+    check_conditions(chosen, label)
     cv = cv or default_cv(found)
     check_held_out(found, cv, folds)
     write_config(prepare_folder(out) / "config.toml", options)
@@ -265,7 +268,7 @@ def run(
             **({"table": table} if table else {}),
             **({"space": atlas_space} if atlas_space else {}),
         ),
-        conditions=default_conditions(hcp, tasks, conditions),
+        conditions=chosen,
         window=window,
         lag=lag,
         merge=merge,
@@ -277,7 +280,7 @@ def run(
         confounds=confounds.split(",") if confounds and "," in confounds else confounds,
         extraction={
             "scrub_mm": scrub,
-            "label": label or ("task" if len(tasks) > 1 else "condition"),
+            "label": label,
             "n_jobs": n_jobs,
             "cache": cache,
             "client": cluster,

@@ -1,5 +1,7 @@
 """What the command line refuses before the work begins, which may take hours."""
 
+from importlib.util import find_spec
+
 from neurosal.errors import ArgumentError, check_one_of
 
 STATISTICS = ("max-t", "fdr", "cluster", "none")
@@ -19,7 +21,7 @@ def check_settings(
     Raises
     ------
     ArgumentError
-        If one of them is not among what is allowed.
+        If one of them is not among what is allowed, or needs what is not installed.
 
     Examples
     --------
@@ -37,6 +39,11 @@ def check_settings(
     if not 0 < screening <= 100:
         raise ArgumentError(f"--screening must be above 0 and at most 100. Got {screening:g}.")
     check_one_of("--statistics", statistics, STATISTICS)
+    if statistics == "cluster" and find_spec("mne") is None:
+        raise ArgumentError(
+            "--statistics cluster needs mne, which is not installed. Install it with "
+            "pip install 'neurosal[stats]', or take --statistics max-t."
+        )
     check_one_of("--trust", trust, TRUST)
 
 
@@ -60,19 +67,71 @@ def check_held_out(runs: list, cv: str, folds: int | None) -> None:
     Examples
     --------
     >>> from types import SimpleNamespace
-    >>> check_held_out([SimpleNamespace(subject="01")], "subject", None)
+    >>> check_held_out([SimpleNamespace(subject="01", session="", run="")], "subject", None)
     Traceback (most recent call last):
         ...
     neurosal.errors.ArgumentError: --cv subject in 2 folds needs as many subjects, and there is 1.
     Take --cv block, or more subjects.
     """
-    n_units = len({run.subject for run in runs} if cv == "subject" else runs)
+    n_units = len({run.subject for run in runs} if cv == "subject" else run_groups(runs))
     wanted = folds or 2
     if cv == "block" or n_units >= wanted:
         return
-    other = "--cv run" if cv == "subject" and len(runs) >= wanted else "--cv block"
+    other = "--cv run" if cv == "subject" and len(run_groups(runs)) >= wanted else "--cv block"
+    alike = ", for runs of one name are held out together" if n_units < len(runs) else ""
+    alike = alike if cv == "run" else ""
     remedy = f"--folds {n_units} or fewer" if n_units > 1 else f"{other}, or more {cv}s"
     raise ArgumentError(
         f"--cv {cv} in {wanted} folds needs as many {cv}s, and there "
-        f"{'is' if n_units == 1 else 'are'} {n_units}. Take {remedy}."
+        f"{'is' if n_units == 1 else 'are'} {n_units}{alike}. Take {remedy}."
     )
+
+
+def check_conditions(conditions: dict | None, label: str) -> None:
+    """Refuse a single condition, from which there is nothing to tell apart.
+
+    Parameters
+    ----------
+    conditions : dict or None
+        New names to trial types; None: all there are.
+    label : {'condition', 'task'}
+        What is told apart.
+
+    Raises
+    ------
+    ArgumentError
+        If conditions are told apart and there is one.
+
+    Examples
+    --------
+    >>> check_conditions({"face": ["face"]}, "condition")
+    Traceback (most recent call last):
+        ...
+    neurosal.errors.ArgumentError: --conditions must name two at least. Got 'face' alone: ...
+    """
+    if label == "condition" and conditions is not None and len(conditions) == 1:
+        raise ArgumentError(
+            f"--conditions must name two at least. Got {next(iter(conditions))!r} alone: there is "
+            "nothing to tell it from. Add another, such as rest."
+        )
+
+
+def run_groups(runs: list) -> set[tuple]:
+    """Tell what is held out together as a run: runs of several tasks under one name are.
+
+    Parameters
+    ----------
+    runs : list of Run
+        The runs.
+
+    Returns
+    -------
+    set of tuple
+        Subject, session and run.
+
+    Examples
+    --------
+    >>> run_groups([])
+    set()
+    """
+    return {(run.subject, run.session, run.run) for run in runs}

@@ -9,6 +9,7 @@ from pathlib import Path
 import typer
 
 from neurosal import __version__
+from neurosal.cli_checks import run_groups
 from neurosal.errors import ArgumentError, DataError, NeurosalError
 from neurosal.progress import say
 
@@ -250,7 +251,7 @@ def default_cv(runs: list) -> str:
     """
     if len({run.subject for run in runs}) > 1:
         return "subject"
-    return "run" if len(runs) > 1 else "block"
+    return "run" if len(run_groups(runs)) > 1 else "block"
 
 
 def truth_of(hcp: Path | None, task: list[str], decoder: object) -> object:

@@ -2,13 +2,16 @@
 
 import os
 import tomllib
+from types import SimpleNamespace
 
 import pytest
 from study_cases import neurosal_run, write_bids
 
 import neurosal
+from neurosal.cli_checks import check_held_out
+from neurosal.cli_options import default_cv
 from neurosal.decoder import SaliencyDecoder
-from neurosal.errors import DataError
+from neurosal.errors import ArgumentError, DataError
 
 STOP = "stop before any work is done"
 
@@ -106,6 +109,7 @@ def test_what_only_bids_has_is_refused_for_the_hcp(study, tmp_path, asked, capfd
             "--cv run in 2 folds needs as many runs, and there is 1. Take --cv block, or more runs",
         ),
         (("--seed", "-1"), "Invalid value for '--seed': "),
+        (("--conditions", "lh"), "--conditions must name two at least. Got 'lh' alone"),
     ],
 )
 def test_what_cannot_work_is_refused_before_runs_are_read(
@@ -116,6 +120,35 @@ def test_what_cannot_work_is_refused_before_runs_are_read(
     assert told in capfd.readouterr().err
     assert not asked
     assert not out.exists()
+
+
+def test_clusters_without_mne_are_refused_before_runs_are_read(monkeypatch, study, asked, capfd):
+    monkeypatch.setattr("neurosal.cli_checks.find_spec", lambda name: None)
+    neurosal_run("--hcp", study, "--task", "MOTOR", "--statistics", "cluster", code=2)
+    assert "--statistics cluster needs mne, which is not installed" in capfd.readouterr().err
+    assert not asked
+
+
+def test_runs_of_two_tasks_under_one_name_are_one_to_hold_out():
+    names = [("a", ""), ("b", "")]
+    runs = [SimpleNamespace(subject="01", session="", run=r, task=t) for t, r in names]
+    assert default_cv(runs) == "block"
+    told = (
+        r"as many runs, and there is 1, for runs of one name are held out together\. Take --cv bl"
+    )
+    with pytest.raises(ArgumentError, match=told):
+        check_held_out(runs, "run", None)
+    with pytest.raises(ArgumentError, match="Take --cv block, or more subjects"):
+        check_held_out(runs, "subject", None)
+    runs[1].run = "2"
+    assert default_cv(runs) == "run"
+    check_held_out(runs, "run", None)
+
+
+def test_a_window_of_no_length_is_refused(study):
+    runs = neurosal.find_hcp_runs(study, task="MOTOR")[:1]
+    with pytest.raises(ArgumentError, match="window must be a number of seconds, greater than 0"):
+        neurosal.extract_windows(runs, neurosal.load_atlas("dosenbach160"), window=0)
 
 
 def test_the_space_of_an_atlas_may_be_said(study, bids, tmp_path, asked):
