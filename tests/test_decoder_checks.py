@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
-from decoder_cases import labels_masker, planted, quick_decoder
+from decoder_cases import as_images, labels_masker, planted, quick_decoder
 from nilearn.maskers import NiftiLabelsMasker
 from sklearn.base import clone
 from sklearn.utils.estimator_checks import (
@@ -222,11 +222,18 @@ def test_conditions_in_another_script_keep_their_tests(tmp_path):
         assert f"test over subjects of {name}" in page
 
 
-def test_steps_of_arrays_are_not_called_seconds(tmp_path):
+def test_arrays_are_told_as_they_came(tmp_path):
+    from neurosal.reporting.methods_text import methods_section
+    from neurosal.reporting.outputs import collect_results
+
     decoder = quick_decoder().fit(X, Y, GROUPS)
     page = decoder.generate_report(tmp_path).read_text(encoding="utf-8")
     assert "Time is counted in steps of the window." in page
     assert "Peak (step)" in page
+    assert "Signals were averaged" not in page
+    assert "atlas none" not in page
+    results = collect_results(quick_decoder(labels_masker()).fit(as_images(X), Y, GROUPS))
+    assert "standard deviation 1 over all windows." in methods_section(results).plain
     assert "(s)" not in page.split("<body>")[1]
 
 

@@ -137,6 +137,8 @@ def _regions(results: Results) -> str:
             f" {missing} region{'s' if missing > 1 else ''} that some run does not cover "
             f"{'were' if missing > 1 else 'was'} left out."
         )
+    if data.get("scaled"):
+        words += " Each was brought to mean 0 and standard deviation 1 over all windows."
     steps = _cleaning(results)
     return f"{words} {steps}" if steps else words
 

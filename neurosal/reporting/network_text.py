@@ -72,9 +72,8 @@ def _blocks(maps: dict) -> str:
     window = maps["occlusion"].attrs.get("window") if "occlusion" in maps else None
     if not isinstance(window, tuple | list) or window[0] < 2:
         return ""
-    return (
-        f" Occlusion hides {window[0]} time points of a region at once, so its map is even in time."
-    )
+    hidden = min(window[0], maps["occlusion"].sizes["time"])
+    return f" Occlusion hides {hidden} time points of a region at once, so its map is even in time."
 
 
 def _directions(results: Results) -> str:

@@ -272,7 +272,8 @@ def _data(decoder: object, y: np.ndarray, task: str) -> dict:
         "warnings": decoder.notes_,
         "missing_regions": windows["region"].to_numpy()[missing].tolist(),
         **{key: windows.attrs[key] for key in ("t_r", "window", "lag") if key in windows.attrs},
-        "atlas": getattr(decoder.atlas_, "name", "none"),
+        "atlas": getattr(decoder.atlas_, "name", ""),
+        "scaled": decoder.scales_ is not None,
         "space": decoder.space_,
     }
 

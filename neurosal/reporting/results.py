@@ -38,7 +38,8 @@ class Results:
         ``reason`` and, where known, ``subject`` and ``run``), ``warnings`` and
         ``missing_regions`` (lists of str), ``task``, ``atlas``, ``space`` (str), ``t_r``,
         ``window`` and ``lag`` in s. Absent keys are shown as not stated. ``source`` (str, such as
-        ``"the Human Connectome Project's layout"``) goes into the methods text.
+        ``"the Human Connectome Project's layout"``) goes into the methods text, and so does
+        ``scaled`` (bool): regions were brought to one scale over all windows.
     metrics : dict
         ``accuracy`` and ``chance`` (0 to 1), ``accuracy_per_fold``, ``baseline_accuracy``,
         ``baseline_per_fold``, ``baseline`` (its name), ``n_windows``, ``n_folds``, ``cv`` (str),
