@@ -77,7 +77,7 @@ def config_callback(context: typer.Context, path: Path | None) -> Path | None:
     if path is None:
         return None
     try:
-        options = tomllib.loads(path.read_text(encoding="utf-8"))
+        options = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise DataError(f"Cannot read {path} as TOML: {error}.") from error
     known = [parameter.name for parameter in context.command.params if parameter.name != "config"]

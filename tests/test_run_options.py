@@ -197,6 +197,14 @@ def test_options_are_written_so_that_they_hold_in_any_folder(bids, tmp_path, mon
     assert (tmp_path / "elsewhere" / "again" / "config.toml").read_bytes() == path.read_bytes()
 
 
+def test_a_file_of_options_from_an_editor_of_windows(study, tmp_path, asked):
+    path = tmp_path / "config.toml"
+    text = f"hcp = {str(study)!r}\r\ntask = 'MOTOR'\r\nlag = 4\r\n"
+    path.write_bytes(b"\xef\xbb\xbf" + text.encode())
+    neurosal_run("--config", path, "--out", tmp_path / "out", code=2)
+    assert asked["decoder"].lag == 4.0
+
+
 def test_an_atlas_s_name_stays_a_name_and_a_pair_of_files_a_pair(
     study, bids, tmp_path, monkeypatch, asked
 ):
