@@ -90,7 +90,8 @@ def compare_methods(
     maps, rows = {}, {}
     for name, given in asked.items():
         maps[name], rows[name] = _measure(network, x, name, given)
-    agreement = _agreement(maps, _steps(x, [given.get("at", "end") for given in asked.values()]))
+    steps = counted_steps(x, [given.get("at", "end") for given in asked.values()])
+    agreement = rank_agreement(maps, np.broadcast_to(steps[:, :, None], maps[name].shape))
     table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("method")
     others = agreement.where(~np.eye(len(agreement), dtype=bool))
     return Comparison(table.assign(agreement=others.mean(axis=1)), agreement, maps)
@@ -140,8 +141,26 @@ def _measure(network: object, x: object, name: str, arguments: dict) -> tuple[xr
     return maps, costs | {"seconds": seconds, "signed": kind.signed, "additive": kind.additive}
 
 
-def _steps(x: object, ends: list[str | int]) -> np.ndarray:
-    """Mark the steps that can count (sample, time): no padding, none after the latest ``at``."""
+def counted_steps(x: object, ends: list[str | int]) -> np.ndarray:
+    """Mark the steps that can count: no padding, and none after the latest ``at``.
+
+    Parameters
+    ----------
+    x : array or sequence of arrays
+        As :func:`~neurosal.saliency.explain.explain` takes it.
+    ends : list of "end" or int
+        ``at`` of each method.
+
+    Returns
+    -------
+    numpy.ndarray of bool
+        (sample, time).
+
+    Examples
+    --------
+    >>> counted_steps([[[1.0], [2.0], [3.0]], [[1.0], [np.nan], [np.nan]]], ["end"]).tolist()
+    [[True, True, True], [True, False, False]]
+    """
     windows = Windows(x)
     n, steps, _ = windows.shape
     lengths = windows.take(0, n)[1]
@@ -150,19 +169,39 @@ def _steps(x: object, ends: list[str | int]) -> np.ndarray:
     return np.broadcast_to(np.arange(steps) < ends, (n, steps))
 
 
-def _agreement(maps: dict[str, xr.DataArray], steps: np.ndarray) -> pd.DataFrame:
-    """Mean over samples of the rank correlation of absolute importance."""
-    ranks = [_centred_ranks(array.values, steps) for array in maps.values()]
+def rank_agreement(maps: dict[str, xr.DataArray], cells: np.ndarray) -> pd.DataFrame:
+    """Correlate every two methods' absolute importance by rank, mean over samples.
+
+    Parameters
+    ----------
+    maps : dict of str to xarray.DataArray
+        Method to maps (sample, time, region).
+    cells : numpy.ndarray of bool
+        (sample, time, region): the cells that count.
+
+    Returns
+    -------
+    pandas.DataFrame
+        (method, method).
+
+    Examples
+    --------
+    >>> maps = {"a": xr.DataArray([[[1.0, 2.0, 9.0]]]), "b": xr.DataArray([[[3.0, 5.0, 0.0]]])}
+    >>> cells = np.array([[[True, True, False]]])
+    >>> float(rank_agreement(maps, cells).loc["a", "b"].round(6))
+    1.0
+    """
+    ranks = [_centred_ranks(array.values, cells) for array in maps.values()]
     square = [[float(np.nanmean((a * b).sum(1))) for b in ranks] for a in ranks]
     return pd.DataFrame(square, index=list(maps), columns=list(maps))
 
 
-def _centred_ranks(maps: np.ndarray, steps: np.ndarray) -> np.ndarray:
-    """Ranks of each sample's cells in some steps, zero in others, centred and of unit length.
+def _centred_ranks(maps: np.ndarray, cells: np.ndarray) -> np.ndarray:
+    """Ranks of each sample's cells that count, zero in others, centred and of unit length.
 
-    NaN where a map is constant in these steps.
+    NaN where a map is constant in these cells.
     """
-    cells = np.repeat(steps, maps.shape[2], axis=1)
+    cells = cells.reshape(len(cells), -1)
     values = np.where(cells, np.abs(maps).reshape(cells.shape), -1)  # lowest: shifts the others
     ranks = rankdata(values, axis=1)
     ranks = np.where(cells, ranks - ranks.mean(axis=1, where=cells, keepdims=True), 0)
