@@ -8,7 +8,7 @@ import pandas as pd
 from neurosal.loaders.bids import image_folder, is_bids
 from neurosal.loaders.bids_files import NATIVE, BidsImage, list_images, locked_subjects
 from neurosal.loaders.bids_runs import BidsReader
-from neurosal.loaders.bids_tables import has_events, read_confounds
+from neurosal.loaders.bids_tables import has_events, read_confounds, start_time
 from neurosal.loaders.study import Ledger, StudyInspection, check_known
 from neurosal.loaders.surfaces import read_frames
 
@@ -147,6 +147,8 @@ def _look_at_timing(
     for note in found[1] if found else ():
         severity = "warning" if "not" in note.split() else "note"
         ledger.add_problem(severity, where, "repetition time", f"{image.path.name}: {note}.")
+    if found:
+        ledger.attempt(where, "start time", start_time, reader.sidecars(image))
     return found[0] if found else None
 
 

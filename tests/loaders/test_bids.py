@@ -114,6 +114,8 @@ def test_volumes_that_slice_timing_moved_are_later_by_as_much(tmp_path):
     sidecar.write_text(json.dumps({"RepetitionTime": 2.0, "StartTime": 975}))
     with pytest.raises(DataError, match=r"StartTime in .*bold\.json must be seconds.* Got 975"):
         find_bids_runs(tmp_path, **where)
+    found = inspect_study(tmp_path, derivatives=where["derivatives"]).problems
+    assert "Got 975" in found.query("problem == 'start time'")["detail"].item()
 
 
 def test_volumes_that_a_derivative_lacks_are_noted(tmp_path):
